@@ -183,10 +183,11 @@ class tevent_req(TALLOC_CTX):
         "op_err",
         "op_ev",
         "op_left",
-        "op_more",
+        "op_next",
         "op_private",
         "op_ret",
         "op_step",
+        "op_sub",
         "op_target",
         "op_total",
         "op_vector",
@@ -235,7 +236,8 @@ class tevent_req(TALLOC_CTX):
     op_step: Callable[[tevent_req], None] | None  # what the immediate runs instead of the callback
     op_ret: int
     op_err: int
-    op_more: Any
+    op_sub: tevent_req | None  # the request of a backend that works with requests of its own
+    op_next: Any  # where the next vector of a PDU comes from
     op_private: Any
 
     def __init__(self) -> None:
@@ -319,12 +321,15 @@ def new_request(mem_ctx: TALLOC_CTX | None) -> tevent_req | None:
     req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
     req.status = IN_PROGRESS
     req.error = 0
-    # The parent request is the one whose state the new one hangs on; without one there is nothing to inherit.
+    # The parent request is the one whose state the new one hangs on (a library operation is its own state).
     owner = header.parent
     if owner is not None:
-        owner = owner.parent
-        if owner is not None and type(owner.obj) is tevent_req:
-            _inherit(req, owner.obj)
+        parent = owner.obj
+        if type(parent) is not tevent_req or parent.op is None:
+            owner = owner.parent
+            parent = None if owner is None else owner.obj
+        if type(parent) is tevent_req:
+            _inherit(req, parent)
             return req
     req.depth = 0
     if trace.call_depth_users:
@@ -548,17 +553,32 @@ def finish(req: tevent_req, status: int, where: Location | str | None) -> None:
     """The finish sequence: drop the timer, set the state, clean up, stop the profile, notify."""
     if req.op is not None and req.status == IN_PROGRESS:
         req.op.stop(req)  # the operation is not over yet, e.g. it ran into its endtime
+    req.finished = where
+    conclude(req, status)
+
+
+def conclude(req: tevent_req, status: int) -> None:
+    """`finish` for an operation that is over: nothing is left to be stopped, and nobody asked from where."""
     rare = req.rare
-    if rare is not None and rare.timer is not None:
+    if rare is None and not trace.call_depth_users:
+        req.status = status
+        fn = req.fn
+        if fn is not None:
+            fn(req)
+        return
+    if rare is not None:
         _drop_timer(rare)
     req.status = status
-    req.finished = where
-    if rare is not None or trace.call_depth_users:
-        _cleanup(req, rare)
-        if rare is not None and rare.profile is not None:
-            from .req_profile import profile_finished
+    _settle(req, rare)
 
-            profile_finished(req)
+
+def _settle(req: tevent_req, rare: _rare | None) -> None:
+    """The second half of the finish sequence, for the state that *req* is in."""
+    _cleanup(req, rare)
+    if rare is not None and rare.profile is not None:
+        from .req_profile import profile_finished
+
+        profile_finished(req)
     notify(req)
 
 
@@ -587,15 +607,9 @@ def _triggered(req: tevent_req) -> None:
         step(req)
         return
     rare = req.rare
-    if rare is not None or trace.call_depth_users:
-        if rare is not None and rare.timer is not None:
-            _drop_timer(rare)
-        _cleanup(req, rare)
-        if rare is not None and rare.profile is not None:
-            from .req_profile import profile_finished
-
-            profile_finished(req)
-    notify(req)
+    if rare is not None:
+        _drop_timer(rare)
+    _settle(req, rare)
 
 
 def tevent_req_done(req: tevent_req) -> None:
@@ -872,9 +886,9 @@ def receive(req: tevent_req) -> None:
         _drop_timer(rare)
     op = req.op
     if op is not None:
-        req.op = req.op_step = None
-        if req.status == IN_PROGRESS:
+        if req.status == IN_PROGRESS or req._talloc_chunk.child is not None:
             op.stop(req)
+        req.op = req.op_step = None
     req.status = RECEIVED
     try:
         if rare is not None or trace.call_depth_users:
