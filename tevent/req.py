@@ -182,6 +182,7 @@ class tevent_req(TALLOC_CTX):
         "op_done",
         "op_err",
         "op_ev",
+        "op_given",
         "op_left",
         "op_next",
         "op_private",
@@ -239,6 +240,7 @@ class tevent_req(TALLOC_CTX):
     op_sub: tevent_req | None  # the request of a backend that works with requests of its own
     op_next: Any  # where the next vector of a PDU comes from
     op_private: Any
+    op_given: Any  # the vector of a PDU, where it is a chunk that has to be freed
 
     def __init__(self) -> None:
         raise TypeError("a tevent_req is made by tevent_req_create() or a _send function, not by calling the class")
@@ -306,9 +308,9 @@ def is_context(ev: object) -> bool:
 # -- creation ---------------------------------------------------------------------------------------------------------
 
 
-def new_request(mem_ctx: TALLOC_CTX | None) -> tevent_req | None:
+def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     """
-    A request in progress without a state chunk, for the function that calls the caller (its location is recorded).
+    A request in progress without a state chunk; the location recorded is that of the frame *depth* levels up.
 
     Returns None where *mem_ctx* allows no allocation.
     """
@@ -316,7 +318,7 @@ def new_request(mem_ctx: TALLOC_CTX | None) -> tevent_req | None:
     header = attach(req, mem_ctx, tevent_req, _destroy)
     if header is None:
         return None
-    frame = sys._getframe(2)
+    frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
     req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
     req.status = IN_PROGRESS
@@ -363,7 +365,7 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     Returns:
         The request and its state, a child of the request; ``(None, None)`` where a memory limit forbids it.
     """
-    req = new_request(mem_ctx)
+    req = new_request(mem_ctx, 2)
     if req is None:
         return None, None  # type: ignore[return-value]  # one check, of the request, has to do as in C
     try:

@@ -1,0 +1,455 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Streams over BSD sockets: TCP, unix, and whatever descriptor ``readv(2)`` and ``writev(2)`` take.
+
+Mirrors the stream part of ``lib/tsocket/tsocket_bsd.c``.  `tstream_bsd` is the transport below such a stream: it knows one
+read and one write that wait, keeps one fd event for both, and makes no requests of its own.
+
+Cost: a read that waits is one wake-up and one ``readv``; interest in reading is left on afterwards, so that the next read
+changes nothing.  A write is one ``writev``, without the event loop, as long as the system takes everything.
+"""
+
+from __future__ import annotations
+
+import errno
+from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
+
+from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
+from tevent import get_errno, set_errno
+from tevent.context import tevent_context
+from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
+
+from . import _sys
+from .async_sock import samba_socket_poll_or_sock_error
+from .stream import (
+    advance,
+    disconnect_step,
+    is_stream,
+    later,
+    monitor_over,
+    monitor_step,
+    new_stream,
+    readv_over,
+    readv_step,
+    tstream_context,
+    tstream_context_ops,
+    writev_over,
+    writev_step,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from tevent.req import tevent_req
+
+__all__ = [
+    "tstream_bsd_existing_socket",
+    "tstream_bsd_fail_readv_first_error",
+    "tstream_bsd_optimize_readv",
+    "tstream_unix_socketpair",
+]
+
+# "Try again when the descriptor is ready": what a system call may say without the stream being broken.
+RETRY: Final = frozenset((EINTR, EAGAIN, errno.EWOULDBLOCK, EINPROGRESS, ENOMEM))
+
+_READ: Final = int(TEVENT_FD_READ)
+_WRITE: Final = int(TEVENT_FD_WRITE)
+_ERROR: Final = int(TEVENT_FD_ERROR)
+_allocate = object.__new__
+
+BSD_OPS: Final = tstream_context_ops(name="bsd")
+
+
+class tstream_bsd(TALLOC_CTX):
+    """
+    The descriptor below a stream: its transport, and the chunk whose end closes it.
+
+    C: ``struct tstream_bsd``
+    """
+
+    __slots__ = ("__weakref__", "error", "ev", "fail_first", "fd", "fde", "optimize", "reader", "stream", "writer")
+
+    fd: int  # -1 once disconnected
+    error: int  # the first errno that the stream failed with; every later operation fails with it
+    optimize: bool
+    fail_first: bool
+    ev: tevent_context | None  # the context of fde
+    fde: tevent_fd | None
+    reader: tevent_req | None  # the read that waits for the descriptor
+    writer: tevent_req | None
+    stream: tstream_context
+
+    def __init__(self) -> None:
+        raise TypeError("a tstream_bsd is made together with its stream")
+
+    def __repr__(self) -> str:
+        return f"<tstream_bsd fd {self.fd}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) != -1:
+            import warnings
+
+            warnings.warn(f"unfreed stream on descriptor {self.fd}", ResourceWarning, source=self)
+            _sys.close(self.fd)
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, ev: tevent_context, flag: int) -> int:
+        """See to it that the descriptor is watched for *flag* and errors on *ev*; 0 or an errno."""
+        fde = self.fde
+        if self.ev is not ev:
+            monitor = self.stream.monitor_req
+            if self.reader is not None or self.writer is not None or monitor is not None and monitor.op_ev is not ev:
+                return EINVAL  # all that wait must wait on the same context
+            self._forget_event()
+            fde = None
+        if fde is None or fde.event_ctx is None:
+            self._forget_event()
+            fde = tevent_add_fd(ev, self, self.fd, flag | _ERROR, _ready, self)
+            if fde is None:
+                return ENOMEM
+            self.fde = fde
+            self.ev = ev
+        else:
+            tevent_fd_set_flags(fde, fde.flags | flag | _ERROR)
+        return 0
+
+    def _forget_event(self) -> None:
+        fde = self.fde
+        self.fde = self.ev = None
+        if fde is not None:
+            header = fde._talloc_chunk
+            if header.obj is fde:
+                free_chunk(header, _HERE)
+
+    def _stop_writing(self) -> None:
+        self.writer = None
+        fde = self.fde
+        if fde is not None and fde.event_ctx is not None:
+            tevent_fd_set_flags(fde, fde.flags & ~_WRITE)
+
+    def _failed(self, err: int) -> int:
+        """Remember *err* if it is the first; what the operation fails with."""
+        if self.error == 0:
+            self.error = err
+        return err
+
+    # -- the transport ------------------------------------------------------------------------------------------------
+
+    def readv(self, req: tevent_req, at_once: bool) -> bool:
+        """Start a read; it ends in `readv_over`."""
+        if self.fd == -1 or self.error:
+            later(req, readv_step, -1, self.error or ENOTCONN)
+            return True
+        if at_once or self.optimize:
+            if self._read(req, later_read):
+                return True
+        fde = self.fde
+        if self.ev is req.op_ev and fde is not None and fde.event_ctx is not None and fde.flags & _READ:
+            self.reader = req
+            return True
+        err = self._wait(req.op_ev, _READ)
+        if err:
+            later(req, readv_step, -1, err)
+        else:
+            self.reader = req
+        return True
+
+    def writev(self, req: tevent_req) -> bool:
+        """Start a write; it ends in `writev_over`."""
+        if self.fd == -1 or self.error:
+            later(req, writev_step, -1, self.error or ENOTCONN)
+            return True
+        if self._write(req, later_write):
+            return True
+        err = self._wait(req.op_ev, _WRITE)
+        if err:
+            later(req, writev_step, -1, err)
+        else:
+            self.writer = req
+        return True
+
+    def _read(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
+        """One ``readv``. True if that ended the read, which *over* was told."""
+        vector = req.op_vector
+        try:
+            count = _sys.readv(self.fd, vector)
+        except OSError as error:
+            err = error.errno or errno.EIO
+            if err in RETRY:
+                return False
+            self.reader = None
+            over(req, -1, self._failed(err))
+            return True
+        left = req.op_left - count
+        if left == 0:
+            self.reader = None
+            over(req, req.op_ret, 0)
+            return True
+        if count == 0:
+            self.reader = None
+            over(req, -1, self._failed(EPIPE))
+            return True
+        req.op_left = left
+        advance(vector, count)
+        return False
+
+    def _write(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
+        """One ``writev``. True if that ended the write, which *over* was told."""
+        vector = req.op_vector
+        try:
+            count = _sys.writev(self.fd, vector)
+        except OSError as error:
+            err = error.errno or errno.EIO
+            if err in RETRY:
+                return False
+            self._failed(err)
+        else:
+            left = req.op_left - count
+            if count and left:
+                req.op_left = left
+                advance(vector, count)
+                return False
+            err = 0 if count else self._failed(EPIPE)
+        if self.writer is not None:
+            self._stop_writing()
+        over(req, -1 if err else req.op_ret, err)
+        return True
+
+    def disconnect(self, req: tevent_req) -> bool:
+        """Close the descriptor at once; the request ends from the loop."""
+        err = ENOTCONN if self.fd == -1 else self._close()
+        later(req, disconnect_step, -1 if err else 0, err)
+        return True
+
+    def _close(self) -> int:
+        """The fd event goes first: a number may be used again as soon as it is closed."""
+        self._forget_event()
+        fd = self.fd
+        self.fd = -1
+        if fd == -1:
+            return 0
+        try:
+            _sys.close(fd)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
+
+    def monitor(self, req: tevent_req) -> bool:
+        """Watch for the end of the stream."""
+        err = self.error or (ENOTCONN if self.fd == -1 else 0)
+        if not err:
+            err = self._wait(req.op_ev, 0)
+        if err:
+            later(req, monitor_step, -1, err)
+        return True
+
+    def pending_bytes(self) -> int:
+        """Bytes that a read would find; -1 with errno."""
+        if self.fd == -1 or self.error:
+            set_errno(self.error or ENOTCONN)
+            return -1
+        try:
+            count = _sys.bytes_readable(self.fd)
+        except OSError as error:
+            set_errno(self._failed(error.errno or errno.EIO))
+            return -1
+        if count == 0 and samba_socket_poll_or_sock_error(self.fd) == -1:
+            self._failed(get_errno())
+            return -1
+        return count
+
+    def stop_readv(self, req: tevent_req) -> None:
+        """Forget the read; the descriptor stays watched, as the next read is likely to come soon."""
+        self.reader = None
+
+    def stop_writev(self, req: tevent_req) -> None:
+        """Forget the write."""
+        if self.writer is not None:
+            self._stop_writing()
+
+    def stop_disconnect(self, req: tevent_req) -> None:
+        """The descriptor is closed already, whether or not anybody wants to know."""
+
+    stop_monitor = stop_disconnect
+
+
+def later_read(req: tevent_req, ret: int, err: int) -> None:
+    """The end of a read that did not have to wait."""
+    later(req, readv_step, ret, err)
+
+
+def later_write(req: tevent_req, ret: int, err: int) -> None:
+    """The end of a write that did not have to wait."""
+    later(req, writev_step, ret, err)
+
+
+def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> None:
+    """The handler of the fd event: at most one operation goes on at a time, a write before a read."""
+    if flags & _ERROR or bsd.error:
+        _broken(bsd, flags)
+    elif flags & _WRITE and bsd.writer is not None:
+        bsd._write(bsd.writer, writev_over)
+    elif bsd.reader is not None:
+        bsd._read(bsd.reader, readv_over)
+    else:
+        # Data that nobody asked for: do not spin on it, the next read asks again.
+        tevent_fd_set_flags(fde, fde.flags & ~_READ)
+
+
+def _broken(bsd: tstream_bsd, flags: int) -> None:
+    """The descriptor reports an error or its peer's end."""
+    reader, writer = bsd.reader, bsd.writer
+    if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
+        bsd._read(reader, readv_over)  # what has arrived before the end is still good
+        return
+    if reader is None and writer is None and bsd.stream.monitor_req is None:
+        # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
+        # operation finds out by itself.
+        bsd._forget_event()
+        return
+    if bsd.error == 0:
+        bsd.error = get_errno() if samba_socket_poll_or_sock_error(bsd.fd) == -1 else EPIPE
+    if flags & _WRITE and writer is not None or reader is None and writer is not None:
+        bsd._stop_writing()
+        writev_over(writer, -1, bsd.error)
+    elif reader is not None:
+        bsd.reader = None
+        readv_over(reader, -1, bsd.error)
+    else:
+        monitor = bsd.stream.monitor_req
+        assert monitor is not None
+        bsd._forget_event()
+        monitor_over(monitor, -1, bsd.error)
+
+
+def _destroy(bsd: tstream_bsd) -> int:
+    bsd.reader = bsd.writer = None
+    bsd._close()
+    return 0
+
+
+library_destructors.add(_destroy)
+
+
+def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | None:
+    """A stream that owns *fd* from now on."""
+    stream = new_stream(mem_ctx, BSD_OPS)
+    if stream is None:
+        return None
+    bsd: tstream_bsd = _allocate(tstream_bsd)
+    bsd.fd = -1
+    if attach(bsd, stream, tstream_bsd, _destroy) is None:
+        free_chunk(stream._talloc_chunk, _HERE)
+        return None
+    bsd.error = 0
+    bsd.optimize = bsd.fail_first = False
+    bsd.ev = bsd.fde = bsd.reader = bsd.writer = None
+    bsd.stream = stream
+    bsd.fd = fd
+    stream.private_data = stream.transport = bsd
+    return stream
+
+
+def tstream_bsd_existing_socket(mem_ctx: TALLOC_CTX | None, fd: int) -> tuple[int, tstream_context | None]:
+    """
+    Make a stream on a descriptor that exists already.
+
+    C: ``int tstream_bsd_existing_socket(TALLOC_CTX *mem_ctx, int fd, struct tstream_context **stream)``
+
+    Args:
+        mem_ctx: The owner of the stream.
+
+        fd: A connected socket, a pipe, or whatever can be read and written by vectors. It must be non-blocking already, and
+            belongs to the stream from now on. Nothing is checked here.
+
+    Returns:
+        ``(0, stream)``; ``(-1, None)`` with errno ENOMEM where a memory limit forbids it.
+    """
+    if type(fd) is not int:
+        raise TypeError(f"fd must be an int, not {type(fd).__name__}")
+    stream = new_bsd_stream(mem_ctx, fd)
+    if stream is None:
+        set_errno(ENOMEM)
+        return -1, None
+    return 0, stream
+
+
+def tstream_unix_socketpair(
+    mem_ctx1: TALLOC_CTX | None, mem_ctx2: TALLOC_CTX | None
+) -> tuple[int, tstream_context | None, tstream_context | None]:
+    """
+    Make two connected streams.
+
+    C: ``int tstream_unix_socketpair(TALLOC_CTX *mem_ctx1, struct tstream_context **stream1, TALLOC_CTX *mem_ctx2,
+    struct tstream_context **stream2)``
+
+    Returns:
+        ``(0, stream1, stream2)``, each a child of its own context and independent of the other; ``(-1, None, None)`` with
+        errno.
+    """
+    try:
+        fds = _sys.socketpair(_sys.AF_UNIX, _sys.SOCK_STREAM)
+    except OSError as error:
+        set_errno(error.errno or errno.EIO)
+        return -1, None, None
+    fd1, fd2 = (_sys.above_stdio(fd) for fd in fds)
+    _sys.set_blocking(fd1, False)
+    _sys.set_blocking(fd2, False)
+    stream1 = new_bsd_stream(mem_ctx1, fd1)
+    stream2 = None if stream1 is None else new_bsd_stream(mem_ctx2, fd2)
+    if stream1 is None or stream2 is None:
+        if stream1 is None:
+            _sys.close(fd1)
+        else:
+            free_chunk(stream1._talloc_chunk, _HERE)
+        _sys.close(fd2)
+        set_errno(ENOMEM)
+        return -1, None, None
+    return 0, stream1, stream2
+
+
+def tstream_bsd_optimize_readv(stream: tstream_context, on: bool) -> bool:
+    """
+    Let reads on *stream* look for data at once instead of waiting for the loop to announce it.
+
+    C: ``bool tstream_bsd_optimize_readv(struct tstream_context *stream, bool on)``
+
+    Faster where the data is usually there; output that waits is then no longer sent before input is read.
+
+    Returns:
+        The setting before, at first False; False for a stream that is not over a BSD socket, which stays as it is.
+    """
+    bsd = _bsd_of(stream)
+    if bsd is None:
+        return False
+    old, bsd.optimize = bsd.optimize, bool(on)
+    return old
+
+
+def tstream_bsd_fail_readv_first_error(stream: tstream_context, on: bool) -> bool:
+    """
+    Let a read that waits fail as soon as the connection does, even if there are bytes left to be read.
+
+    C: ``bool tstream_bsd_fail_readv_first_error(struct tstream_context *stream, bool on)``
+
+    Returns:
+        The setting before, at first False; False for a stream that is not over a BSD socket.
+    """
+    bsd = _bsd_of(stream)
+    if bsd is None:
+        return False
+    old, bsd.fail_first = bsd.fail_first, bool(on)
+    return old
+
+
+def _bsd_of(stream: tstream_context) -> tstream_bsd | None:
+    if not is_stream(stream):
+        return None
+    transport = stream.transport
+    return transport if type(transport) is tstream_bsd else None
+
+
+_HERE: Final = (_destroy.__code__, 0)

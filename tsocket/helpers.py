@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+PDUs, and operations that wait for their turn in a queue.
+
+Mirrors ``lib/tsocket/tsocket_helpers.c``.  A PDU is read as a chain of vectors: a function of the caller's looks at what has
+arrived and says where the next bytes go, until it asks for none.  The queue helpers start an operation when those before
+it have been freed.
+
+Each public function makes one request and drives the stream's inner layer directly, so a queued PDU costs one request like
+a plain read.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, EIO, ENOMEM
+
+from talloc_py.array import talloc_list
+from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
+from tevent import get_errno
+from tevent.context import tevent_context
+from tevent.immediate import tevent_immediate
+from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
+from tevent.req import DONE, IN_PROGRESS, USER_ERROR, conclude, tevent_req
+from tevent.timed import tevent_timer
+
+from .stream import (
+    BadVector,
+    check_buffers,
+    int_recv,
+    later,
+    new_operation,
+    over,
+    refuse,
+    start_readv,
+    start_writev,
+    stop_operation,
+    stream_operation,
+    tstream_context,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from .stream import Vector
+
+    tstream_readv_pdu_next_vector_t = Callable[[tstream_context, object, TALLOC_CTX], tuple[int, Vector]]
+
+__all__ = [
+    "tstream_readv_pdu_queue_recv",
+    "tstream_readv_pdu_queue_send",
+    "tstream_readv_pdu_recv",
+    "tstream_readv_pdu_send",
+    "tstream_writev_queue_recv",
+    "tstream_writev_queue_send",
+]
+
+_STARTED: Final = -1  # what _pdu_ask() says while there is something to wait for
+_LIBRARYS_OWN: Final = (tevent_timer, tevent_immediate, tevent_queue_entry)
+
+
+# -- PDUs -------------------------------------------------------------------------------------------------------------
+
+
+def _pdu_stop(req: tevent_req) -> None:
+    """Leave the stream, and free what the caller's function has allocated on the request for this PDU."""
+    stop_operation(req)
+    req.op_given = None
+    header = req._talloc_chunk.child
+    while header is not None:
+        following = header.next
+        if not isinstance(header.obj, _LIBRARYS_OWN):
+            free_chunk(header, _HERE)
+        header = following
+
+
+READV_PDU: Final = stream_operation("struct tstream_readv_pdu_state", _pdu_stop, False)
+READV_PDU_QUEUE: Final = stream_operation("struct tstream_readv_pdu_queue_state", _pdu_stop, False)
+WRITEV_QUEUE: Final = stream_operation("struct tstream_writev_queue_state", stop_operation, False)
+
+
+def _pdu_ask(req: tevent_req, at_once: bool) -> int:
+    """
+    Ask for the next vector and start to read it.
+
+    Returns:
+        _STARTED; 0 if the PDU is complete; the errno that it fails with.
+    """
+    if req.op_given is not None:
+        talloc_free(req.op_given)
+        req.op_given = None
+    ret, vector = req.op_next(req.op_target, req.op_private, req)
+    if ret == -1:
+        return get_errno() or EIO
+    if vector is None or len(vector) == 0:
+        return 0
+    if type(vector) is talloc_list:
+        req.op_given = vector
+    try:
+        if not start_readv(req, vector, _pdu_read, at_once):
+            return ENOMEM
+    except BadVector as bad:
+        err: int = bad.args[0]
+        if err == EINVAL:
+            return EINVAL
+        # What the stream refuses, the PDU hears from the loop.
+        later(req, _refused, -1, err)
+    return _STARTED
+
+
+def _pdu_read(req: tevent_req, ret: int, err: int) -> None:
+    """One vector is full, or the stream has failed."""
+    if ret == -1:
+        over(req, -1, err)
+        return
+    req.op_total += ret
+    # The rest of a PDU has often arrived together with its head, so look before waiting.
+    err = _pdu_ask(req, True)
+    if err == 0:
+        conclude(req, DONE)
+    elif err != _STARTED:
+        req.error = err
+        conclude(req, USER_ERROR)
+
+
+def _refused(req: tevent_req) -> None:
+    over(req, req.op_ret, req.op_err)
+
+
+def tstream_readv_pdu_send(
+    mem_ctx: TALLOC_CTX | None,
+    ev: tevent_context,
+    stream: tstream_context,
+    next_vector_fn: tstream_readv_pdu_next_vector_t,
+    next_vector_private: object,
+) -> tevent_req | None:
+    """
+    Read one PDU, piece by piece.
+
+    C: ``struct tevent_req *tstream_readv_pdu_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tstream_context *stream, tstream_readv_pdu_next_vector_t next_vector_fn, void *next_vector_private)``
+
+    Args:
+        mem_ctx: The owner of the request.
+
+        ev: The event context.
+
+        stream: The stream.
+
+        next_vector_fn: Called with *stream*, *next_vector_private* and a context to allocate on, which lives as long as the
+            request's result is not received: the first time inside this call, then whenever the vector it gave last is
+            full. It returns ``(0, vector)`` for more bytes, ``(0, [])`` when the PDU is complete, or ``(-1, None)`` after
+            `set_errno` to give up. The buffers are its own business.
+
+        next_vector_private: Any object.
+
+    Returns:
+        The request; None where a memory limit forbids it.
+
+    An exception of *next_vector_fn* leaves this function, and no request remains; or the loop call in which it was raised,
+    and the request stays in progress without touching the stream until it is freed.
+    """
+    req = _pdu_request(mem_ctx, ev, stream, READV_PDU, next_vector_fn, next_vector_private)
+    if req is None:
+        return None
+    try:
+        err = _pdu_ask(req, False)
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    if err == _STARTED:
+        return req
+    return refuse(req, err)
+
+
+def _pdu_request(
+    mem_ctx: TALLOC_CTX | None,
+    ev: tevent_context,
+    stream: tstream_context,
+    op: stream_operation,
+    next_vector_fn: tstream_readv_pdu_next_vector_t,
+    next_vector_private: object,
+) -> tevent_req | None:
+    if not callable(next_vector_fn):
+        raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
+    req = new_operation(mem_ctx, ev, stream, op, 4)
+    if req is not None:
+        req.op_next = next_vector_fn
+        req.op_private = next_vector_private
+        req.op_given = None
+    return req
+
+
+def tstream_readv_pdu_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tstream_readv_pdu_send`.
+
+    C: ``int tstream_readv_pdu_recv(struct tevent_req *req, int *perrno)``
+
+    Returns:
+        ``(bytes, 0)``, the size of the PDU, which is 0 if *next_vector_fn* never asked for any; or ``(-1, errno)``: its
+        errno (EIO if it set none), EINVAL for a vector that is not empty but has no bytes, EPIPE at the end of the
+        stream, before the PDU or within, and what `tstream_readv_recv` gives.
+    """
+    return int_recv(req, READV_PDU)
+
+
+# -- queues -----------------------------------------------------------------------------------------------------------
+
+
+def _enqueue(req: tevent_req, queue: tevent_queue, run: Callable[[tevent_req], None]) -> tevent_req | None:
+    """Let *req* wait for its turn, which may come inside this call."""
+    try:
+        if queue_operation(queue, req, run):
+            return req
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    free_chunk(req._talloc_chunk, _HERE)
+    return None
+
+
+def tstream_readv_pdu_queue_send(
+    mem_ctx: TALLOC_CTX | None,
+    ev: tevent_context,
+    stream: tstream_context,
+    queue: tevent_queue,
+    next_vector_fn: tstream_readv_pdu_next_vector_t,
+    next_vector_private: object,
+) -> tevent_req | None:
+    """
+    Read one PDU when the requests before it in *queue* are gone.
+
+    C: ``struct tevent_req *tstream_readv_pdu_queue_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tstream_context *stream, struct tevent_queue *queue, tstream_readv_pdu_next_vector_t next_vector_fn,
+    void *next_vector_private)``
+
+    As `tstream_readv_pdu_send`, started at once if *queue* is empty and running. The request holds its place until it is
+    **freed**: without a `talloc_free` after the ``_recv`` the queue stands still. Every error arrives from the loop.
+    """
+    req = _pdu_request(mem_ctx, ev, stream, READV_PDU_QUEUE, next_vector_fn, next_vector_private)
+    return None if req is None else _enqueue(req, queue, _pdu_queue_run)
+
+
+def _pdu_queue_run(req: tevent_req) -> None:
+    if req.status != IN_PROGRESS:
+        return  # it timed out while it waited, and only blocks the queue until it is freed
+    err = _pdu_ask(req, False)
+    if err == 0:
+        later(req, _refused, 0, 0)
+    elif err != _STARTED:
+        later(req, _refused, -1, err)
+
+
+def tstream_readv_pdu_queue_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tstream_readv_pdu_queue_send`, as `tstream_readv_pdu_recv` gives it.
+
+    C: ``int tstream_readv_pdu_queue_recv(struct tevent_req *req, int *perrno)``
+    """
+    return int_recv(req, READV_PDU_QUEUE)
+
+
+def tstream_writev_queue_send(
+    mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, queue: tevent_queue, vector: Vector
+) -> tevent_req | None:
+    """
+    Write *vector* when the requests before it in *queue* are gone.
+
+    C: ``struct tevent_req *tstream_writev_queue_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tstream_context *stream, struct tevent_queue *queue, struct iovec *vector, size_t count)``
+
+    As `tstream_writev_send`, started at once if *queue* is empty and running. Nothing is copied before that: what the vector
+    and its buffers hold then is what is sent. The request holds its place until it is **freed**. Every error but a wrong
+    type arrives from the loop.
+    """
+    if vector is not None and queue.length:
+        check_buffers(vector)  # while the caller can still be told
+    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, 3)
+    if req is None:
+        return None
+    req.op_private = vector
+    return _enqueue(req, queue, _writev_queue_run)
+
+
+def _writev_queue_run(req: tevent_req) -> None:
+    if req.status != IN_PROGRESS:
+        return
+    vector = req.op_private
+    req.op_private = None
+    try:
+        if not start_writev(req, vector, over):
+            later(req, _refused, -1, ENOMEM)
+    except BadVector as bad:
+        later(req, _refused, -1, bad.args[0])
+
+
+def tstream_writev_queue_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tstream_writev_queue_send`, as `tstream_writev_recv` gives it.
+
+    C: ``int tstream_writev_queue_recv(struct tevent_req *req, int *perrno)``
+    """
+    return int_recv(req, WRITEV_QUEUE)
+
+
+_HERE: Final = (_pdu_stop.__code__, 0)
