@@ -26,6 +26,7 @@ from tevent import (
     tevent_context_set_wait_timeout,
     tevent_loop_once,
     tevent_req,
+    tevent_req_is_in_progress,
     tevent_req_set_callback,
 )
 from tsocket import (
@@ -165,6 +166,18 @@ class Wire:
         """Take what the peer can read just now."""
         return drain(self.peer)
 
+    def drain_until(self, loop: Loop, condition: Callable[[], object]) -> bytes:
+        """Let the peer read all that comes, turning the loop, until *condition* holds; returns what it read."""
+        got = bytearray()
+
+        def met() -> object:
+            got.extend(self.drain())
+            return condition()
+
+        loop.until(met)
+        got.extend(self.drain())
+        return bytes(got)
+
     def reset(self) -> None:
         """Close the peer of a TCP wire with a reset."""
         self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -255,6 +268,14 @@ def write_now(loop: Loop, stream: tstream_context, data: bytes) -> tuple[int, in
     seen = loop.watch(req, tstream_writev_recv, free=True)
     loop.until(lambda: seen.calls)
     return seen.result
+
+
+def finished_with(loop: Loop, req: tevent_req, recv: Any, error: int) -> None:
+    """Assert that *req* had failed inside ``_send`` and calls back in the next turn."""
+    assert not tevent_req_is_in_progress(req)
+    seen = loop.watch(req, recv, free=True)
+    assert loop.turn()
+    assert seen.result == (-1, error)
 
 
 class LengthPrefixed:
