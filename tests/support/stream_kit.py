@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import select
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EAGAIN
 from typing import Any
 
@@ -205,6 +206,19 @@ def tcp_sockets() -> tuple[socket.socket, socket.socket]:
 def open_fds() -> int:
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+@contextlib.contextmanager
+def at_most_more_descriptors(count: int) -> Iterator[None]:
+    """Let the process open at most *count* more descriptors."""
+    lowest = os.dup(0)
+    os.close(lowest)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def is_open(fd: int) -> bool:

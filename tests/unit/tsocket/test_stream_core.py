@@ -10,7 +10,7 @@ import socket
 from errno import EBUSY, EINVAL, EMSGSIZE, EPIPE
 
 import pytest
-from stream_kit import BIG, MIB, Wire, disconnect, finished_with, is_open, read_now, readv, write_now, writev
+from stream_kit import BIG, MIB, Wire, disconnect, drain, finished_with, is_open, read_now, readv, write_now, writev
 
 from talloc_py import TALLOC_FREE, talloc_free
 from tevent import tevent_req, tevent_req_is_in_progress, tevent_req_set_callback
