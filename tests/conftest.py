@@ -12,6 +12,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
+import peers
 import pytest
 from hypothesis import settings
 
@@ -47,3 +48,15 @@ def no_descriptor_is_left_open() -> Iterator[None]:
     left = {fd: what for fd, what in open_descriptors().items() if fd not in before}
     if left:
         pytest.fail(f"the test left descriptors open: {left}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def samba_ad_dc() -> Iterator[dict[str, str]]:
+    """The settings of a real domain controller on loopback; see `tests/peers/README.md`."""
+    yield from peers.running_samba("dc", "--ad-dc")
+
+
+@pytest.fixture(scope="session")
+def samba_file_server() -> Iterator[dict[str, str]]:
+    """The settings of a real file server on loopback; see `tests/peers/README.md`."""
+    yield from peers.running_samba("fs")

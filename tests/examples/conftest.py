@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""How the tests of the examples get at an example: as a module, and as a program."""
+
+from __future__ import annotations
+
+import importlib.util
+import pathlib
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
+
+
+def load(name: str) -> Any:
+    """The example *name* as a module; its names are whatever it defines, hence `Any`."""
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # dataclasses and NamedTuple look their module up.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pdu_echo() -> Any:
+    """The example as a module."""
+    return load("pdu_echo")
+
+
+@pytest.fixture(scope="session")
+def dns_lookup() -> Any:
+    """The example as a module."""
+    return load("dns_lookup")
+
+
+@pytest.fixture(scope="session")
+def dcerpc_ping() -> Any:
+    """The example as a module."""
+    return load("dcerpc_ping")
+
+
+@pytest.fixture
+def run_example() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run an example as a user would; warnings are errors there too."""
+
+    def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
+        return subprocess.run(line, capture_output=True, text=True, timeout=60)
+
+    return run
