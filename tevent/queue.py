@@ -19,7 +19,8 @@ from . import trace
 from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
-from .req import DONE, is_context, is_request, tevent_req, tevent_req_create, tevent_req_done
+from ._request import DONE, is_context, is_request
+from .req import tevent_req, tevent_req_create, tevent_req_done
 from .req import tevent_req_received
 from .trace import (
     TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,

@@ -21,7 +21,7 @@ from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_a
 
 from . import _sys
 from .async_sock import samba_socket_poll_or_sock_error
-from .stream import (
+from ._stream import (
     advance,
     disconnect_step,
     is_stream,
@@ -32,10 +32,10 @@ from .stream import (
     readv_over,
     readv_step,
     tstream_context,
-    tstream_context_ops,
     writev_over,
     writev_step,
 )
+from .stream_backend import tstream_context_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

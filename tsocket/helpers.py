@@ -20,10 +20,11 @@ from tevent import get_errno
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
 from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
-from tevent.req import DONE, IN_PROGRESS, USER_ERROR, conclude, tevent_req
+from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude
+from tevent.req import tevent_req
 from tevent.timed import tevent_timer
 
-from .stream import (
+from ._stream import (
     BadVector,
     check_buffers,
     int_recv,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
-    from .stream import Vector
+    from ._stream import Vector
 
     tstream_readv_pdu_next_vector_t = Callable[[tstream_context, object, TALLOC_CTX], tuple[int, Vector]]
 

@@ -1,0 +1,506 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Asynchronous requests, the inside: the class, and how a request is made, finished, called back and received.
+
+Mirrors ``lib/tevent/tevent_req.c``; the public functions are in `tevent.req`.  A request that user code makes is a chunk
+with a state chunk below it.  Its third chunk, the trigger, exists only from the moment somebody looks at the tree: until
+then the request itself waits in the context's list of immediates (``im_*``).
+
+A request that the library makes for one of its own operations has no state chunk.  The operation lives in the ``op_*``
+slots and its place in a queue in the ``q_*`` slots of the very same object: one allocation for what would otherwise be
+three, and one class in the hot path (attribute caches in CPython work per class).
+
+Cost: creating, finishing and freeing a request are O(1); nothing here allocates besides the request, its header and
+its state, unless one of the rare features (`rare_features`) is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+from talloc_py.core import TALLOC_CTX, attach, attach_oldest, bad_chunk, free_chunk, lazy_children, library_destructors
+
+from . import trace
+from .abort import tevent_abort
+from .context import tevent_context
+from .immediate import (
+    im_append,
+    im_remove,
+    tevent_common_schedule_immediate,
+    tevent_immediate,
+    tevent_schedule_immediate,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType
+    from typing import Any, Final
+
+    from .queue import tevent_queue, tevent_queue_entry
+    from .req_profile import tevent_req_profile
+    from .timed import tevent_timer
+
+    Location = tuple[CodeType, int]
+    tevent_req_fn = Callable[["tevent_req"], None]
+    tevent_req_cancel_fn = Callable[["tevent_req"], bool]
+    tevent_req_cleanup_fn = Callable[["tevent_req", "tevent_req_state"], None]
+    tevent_req_print_fn = Callable[["tevent_req", TALLOC_CTX | None], str | None]
+
+
+
+
+class tevent_req_state(IntEnum):
+    """
+    The states of a request, in the order in which cleanup functions may see them.
+
+    C: ``enum tevent_req_state``
+    """
+
+    TEVENT_REQ_INIT = 0
+    TEVENT_REQ_IN_PROGRESS = 1
+    TEVENT_REQ_DONE = 2
+    TEVENT_REQ_USER_ERROR = 3
+    TEVENT_REQ_TIMED_OUT = 4
+    TEVENT_REQ_NO_MEMORY = 5
+    TEVENT_REQ_RECEIVED = 6
+
+
+TEVENT_REQ_INIT: Final = tevent_req_state.TEVENT_REQ_INIT
+TEVENT_REQ_IN_PROGRESS: Final = tevent_req_state.TEVENT_REQ_IN_PROGRESS
+TEVENT_REQ_DONE: Final = tevent_req_state.TEVENT_REQ_DONE
+TEVENT_REQ_USER_ERROR: Final = tevent_req_state.TEVENT_REQ_USER_ERROR
+TEVENT_REQ_TIMED_OUT: Final = tevent_req_state.TEVENT_REQ_TIMED_OUT
+TEVENT_REQ_NO_MEMORY: Final = tevent_req_state.TEVENT_REQ_NO_MEMORY
+TEVENT_REQ_RECEIVED: Final = tevent_req_state.TEVENT_REQ_RECEIVED
+# Inside, states are plain integers (comparing IntEnum members costs ten times as much); STATES turns one into the
+# member that callers get to see.
+STATES: Final = tuple(tevent_req_state)
+IN_PROGRESS: Final = 1
+DONE: Final = 2
+USER_ERROR: Final = 3
+TIMED_OUT: Final = 4
+NO_MEMORY: Final = 5
+RECEIVED: Final = 6
+ERROR_MASK: Final = 2**64 - 1
+_allocate = object.__new__
+
+
+class operation:
+    """
+    A kind of request that the library makes itself, e.g. "readv on a stream".
+
+    Stands where a C request has its state's type: a ``_recv`` function knows its own requests by it.
+
+    Attributes:
+        name: The type name that C gives the state of such a request.
+
+        stop: Called with a request that leaves the operation before it is over (freed, received or timed out).
+    """
+
+    __slots__ = ("name", "stop")
+
+    def __init__(self, name: str, stop: Callable[[tevent_req], None]) -> None:
+        self.name = name
+        self.stop = stop
+
+
+class rare_features:
+    """What few requests have; one attribute of the request, tested once on each path."""
+
+    __slots__ = ("cancel", "cleaned", "cleanup", "defer_ev", "print", "profile", "timer", "trigger")
+
+    def __init__(self) -> None:
+        self.cancel: tevent_req_cancel_fn | None = None
+        self.cleaned = 0  # the highest state that the cleanup function has seen
+        self.cleanup: tevent_req_cleanup_fn | None = None
+        self.defer_ev: tevent_context | None = None
+        self.print: tevent_req_print_fn | None = None
+        self.profile: tevent_req_profile | None = None
+        self.timer: tevent_timer | None = None
+        self.trigger: tevent_immediate | None = None
+
+
+class tevent_req(TALLOC_CTX):
+    """
+    A request in progress or finished; made by `tevent_req_create` and by every ``_send`` function.
+
+    C: ``struct tevent_req``
+    """
+
+    # The attributes are the library's own; a request is opaque to its users.
+    __slots__ = (
+        "__weakref__",
+        "created",
+        "data",
+        "depth",
+        "error",
+        "finished",
+        "fn",
+        "im_ev",
+        "im_next",
+        "im_prev",
+        "op",
+        "op_done",
+        "op_err",
+        "op_ev",
+        "op_given",
+        "op_left",
+        "op_next",
+        "op_private",
+        "op_ret",
+        "op_step",
+        "op_sub",
+        "op_target",
+        "op_total",
+        "op_vector",
+        "pvt",
+        "q_ev",
+        "q_next",
+        "q_prev",
+        "q_queue",
+        "q_trigger",
+        "q_triggered",
+        "rare",
+        "status",
+    )
+
+    fn: tevent_req_fn | None
+    pvt: object
+    status: int
+    error: int
+    data: TALLOC_CTX | None  # the state chunk; None for the library's operations and after tevent_req_received()
+    created: Location
+    finished: Location | str | None
+    depth: int
+    rare: rare_features | None
+
+    # The request as a node in a context's list of immediates.
+    im_ev: tevent_context | None
+    im_next: Any
+    im_prev: Any
+
+    # The request as its own entry in a queue.
+    q_queue: tevent_queue | None
+    q_next: tevent_req | tevent_queue_entry | None
+    q_prev: tevent_req | tevent_queue_entry | None
+    q_ev: tevent_context
+    q_trigger: Callable[[tevent_req], None]
+    q_triggered: bool
+
+    # A library operation: which, its context and target, what is to be done when the transport has done its part.
+    op: operation | None
+    op_ev: tevent_context
+    op_target: Any
+    op_vector: Any  # what is being transferred, in a form of the operation's own
+    op_left: int  # bytes of op_vector still to come
+    op_total: int  # the result
+    op_done: Callable[[tevent_req, int, int], None]  # (req, ret, err), called by the transport
+    op_step: Callable[[tevent_req], None] | None  # what the immediate runs instead of the callback
+    op_ret: int
+    op_err: int
+    op_sub: tevent_req | None  # the request of a backend that works with requests of its own
+    op_next: Any  # where the next vector of a PDU comes from
+    op_private: Any
+    op_given: Any  # the vector of a PDU, where it is a chunk that has to be freed
+
+    def __init__(self) -> None:
+        raise TypeError("a tevent_req is made by tevent_req_create() or a _send function, not by calling the class")
+
+    def __repr__(self) -> str:
+        from .req_print import summary
+
+        return summary(self)
+
+    @property
+    def profile(self) -> tevent_req_profile | None:
+        """The profile that records this request, if any."""
+        rare = self.rare
+        return None if rare is None else rare.profile
+
+    @profile.setter
+    def profile(self, value: tevent_req_profile | None) -> None:
+        rare_of(self).profile = value
+
+    def fire(self) -> None:
+        """Run as the head of a context's immediates: take the request off the list, then go on with it."""
+        im_remove(self)
+        _triggered(self)
+
+    def q_fire(self) -> None:
+        """Run as the head of a queue."""
+        self.q_trigger(self)
+
+
+def rare_of(req: tevent_req) -> rare_features:
+    """The record of rare features of *req*, made on first use."""
+    rare = req.rare
+    if rare is None:
+        rare = req.rare = rare_features()
+    return rare
+
+
+def is_request(req: object) -> bool:
+    """
+    Whether *req* is a live request; the test that every public function makes.
+
+    Raises:
+        TypeError: It is no request at all.
+
+    A freed request goes to the abort function; False if that returns.
+    """
+    if type(req) is not tevent_req:
+        raise TypeError(f"a tevent_req is needed, not {type(req).__name__}")
+    if req._talloc_chunk.obj is not req:
+        bad_chunk(req)
+        return False
+    return True
+
+
+def is_context(ev: object) -> bool:
+    """Whether *ev* is a live event context; TypeError for anything else, abort function for a freed one."""
+    if type(ev) is not tevent_context:
+        raise TypeError(f"a tevent_context is needed, not {type(ev).__name__}")
+    if ev._talloc_chunk.obj is not ev:
+        bad_chunk(ev)
+        return False
+    return True
+
+
+def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
+    """
+    A request in progress without a state chunk; the location recorded is that of the frame *depth* levels up.
+
+    Returns None where *mem_ctx* allows no allocation.
+    """
+    req: tevent_req = _allocate(tevent_req)
+    header = attach(req, mem_ctx, tevent_req, _destroy)
+    if header is None:
+        return None
+    frame = sys._getframe(depth)
+    req.created = frame.f_code, frame.f_lasti
+    req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
+    req.status = IN_PROGRESS
+    req.error = 0
+    # The parent request is the one whose state the new one hangs on (a library operation is its own state).
+    owner = header.parent
+    if owner is not None:
+        parent = owner.obj
+        if type(parent) is not tevent_req or parent.op is None:
+            owner = owner.parent
+            parent = None if owner is None else owner.obj
+        if type(parent) is tevent_req:
+            _inherit(req, parent)
+            return req
+    req.depth = 0
+    if trace.call_depth_users:
+        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, 0, frame.f_code.co_name)
+    return req
+
+
+def _inherit(req: tevent_req, parent: tevent_req) -> None:
+    """What a subrequest takes over from the request whose state it was created on."""
+    req.depth = parent.depth + 1
+    if parent.rare is not None and parent.rare.profile is not None:
+        from .req_profile import profile_for_subrequest
+
+        profile_for_subrequest(req, parent)
+    if trace.call_depth_users:
+        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.depth, req.created[0].co_name)
+
+
+def _materialise(req: tevent_req) -> None:
+    """Make the chunks of *req* that exist only for somebody who looks: its trigger and its queue entry."""
+    if req.data is not None:
+        _trigger_of(req)
+    if req.q_queue is not None:
+        from .queue import entry_for
+
+        entry_for(req)
+
+
+def _trigger_of(req: tevent_req) -> tevent_immediate:
+    """The request's immediate as a chunk: its oldest child."""
+    rare = rare_of(req)
+    trigger = rare.trigger
+    if trigger is None:
+        trigger = rare.trigger = _allocate(tevent_immediate)
+        trigger.init()
+        attach_oldest(trigger, req, tevent_immediate, tevent_immediate.destroy)
+    return trigger
+
+
+lazy_children[tevent_req] = _materialise
+
+
+def _cleanup(req: tevent_req, rare: rare_features | None) -> None:
+    """The cleanup step: once for each state, and only upwards."""
+    if rare is not None and rare.cleaned >= req.status:
+        return
+    fn = None if rare is None else rare.cleanup
+    if trace.call_depth_users and req.status != IN_PROGRESS:
+        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CLEANUP, req, req.depth, trace.function_name(fn))
+    if fn is not None and rare is not None and req.status != IN_PROGRESS:
+        rare.cleaned = req.status
+        fn(req, STATES[req.status])
+
+
+def finish(req: tevent_req, status: int, where: Location | str | None) -> None:
+    """The finish sequence: drop the timer, set the state, clean up, stop the profile, notify."""
+    if req.op is not None and req.status == IN_PROGRESS:
+        req.op.stop(req)  # the operation is not over yet, e.g. it ran into its endtime
+    req.finished = where
+    conclude(req, status)
+
+
+def conclude(req: tevent_req, status: int) -> None:
+    """`finish` for an operation that is over: nothing is left to be stopped, and nobody asked from where."""
+    rare = req.rare
+    if rare is None and not trace.call_depth_users:
+        req.status = status
+        fn = req.fn
+        if fn is not None:
+            fn(req)
+        return
+    if rare is not None:
+        drop_timer(rare)
+    req.status = status
+    _settle(req, rare)
+
+
+def _settle(req: tevent_req, rare: rare_features | None) -> None:
+    """The second half of the finish sequence, for the state that *req* is in."""
+    _cleanup(req, rare)
+    if rare is not None and rare.profile is not None:
+        from .req_profile import profile_finished
+
+        profile_finished(req)
+    notify(req)
+
+
+def notify(req: tevent_req) -> None:
+    """Call back, or post where the callback is deferred. Nothing may touch *req* afterwards: the callback can free it."""
+    rare = req.rare
+    if rare is not None and rare.defer_ev is not None:
+        ev = rare.defer_ev
+        rare.defer_ev = None
+        post(req, ev)
+        return
+    fn = req.fn
+    if fn is None:
+        return
+    if trace.call_depth_users:
+        depth = max(req.depth - 1, 0)
+        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_NOTIFY_CB, req, depth, trace.function_name(fn))
+    fn(req)
+
+
+def _triggered(req: tevent_req) -> None:
+    """The immediate of *req* runs: the next step of an operation, or the finish sequence once more."""
+    step = req.op_step
+    if step is not None:
+        req.op_step = None
+        step(req)
+        return
+    rare = req.rare
+    if rare is not None:
+        drop_timer(rare)
+    _settle(req, rare)
+
+
+def error_at(req: tevent_req, error: int, depth: int) -> bool:
+    """`tevent_req_error` for the helpers built on it: the location is that of the caller *depth* frames up."""
+    frame = sys._getframe(depth + 1)
+    req.error = error & ERROR_MASK
+    finish(req, USER_ERROR, (frame.f_code, frame.f_lasti))
+    return True
+
+
+def post(req: tevent_req, ev: tevent_context) -> None:
+    if req.status == RECEIVED:
+        tevent_abort(ev, f"tevent_req_post() of a request that was received already: {req!r}")
+        return
+    schedule(req, ev)
+
+
+def schedule(req: tevent_req, ev: tevent_context) -> None:
+    """Put *req* at the end of the immediates of *ev*; a request that waits already moves there."""
+    if req.im_ev is not None:
+        im_remove(req)
+    rare = req.rare
+    if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
+        if rare is not None and rare.trigger is not None and rare.trigger.im_ev is not None:
+            tevent_schedule_immediate(rare.trigger, ev, None, None)
+        im_append(ev, req)
+        return
+    # Somebody watches immediate events, or has them done in another way: show the real thing.
+    tevent_schedule_immediate(_trigger_of(req), ev, _trigger_handler, req)
+
+
+def _trigger_handler(ev: tevent_context, im: tevent_immediate, req: tevent_req) -> None:
+    _triggered(req)
+
+
+def unschedule(req: tevent_req) -> None:
+    """Take *req* off the immediates, if it waits there."""
+    if req.im_ev is not None:
+        im_remove(req)
+    elif req.rare is not None and req.rare.trigger is not None and req.rare.trigger.im_ev is not None:
+        tevent_schedule_immediate(req.rare.trigger, req.rare.trigger.im_ev, None, None)
+
+
+def drop_timer(rare: rare_features) -> None:
+    timer = rare.timer
+    if timer is not None:
+        rare.timer = None
+        header = timer._talloc_chunk
+        if header.obj is timer:
+            free_chunk(header, _HERE)
+
+
+_HERE: Final = (drop_timer.__code__, 0)
+
+
+def receive(req: tevent_req) -> None:
+    """Everything of `tevent_req_received` but the destructor, which a dying request has left behind already."""
+    rare = req.rare
+    if req.im_ev is not None:
+        im_remove(req)
+    if rare is not None:
+        rare.print = rare.cancel = None
+        trigger = rare.trigger
+        if trigger is not None:
+            rare.trigger = None
+            free_chunk(trigger._talloc_chunk, _HERE)
+        drop_timer(rare)
+    op = req.op
+    if op is not None:
+        if req.status == IN_PROGRESS or req._talloc_chunk.child is not None:
+            op.stop(req)
+        req.op = req.op_step = None
+    req.status = RECEIVED
+    try:
+        if rare is not None or trace.call_depth_users:
+            _cleanup(req, rare)
+    finally:
+        data = req.data
+        if data is not None:
+            req.data = None
+            header = data._talloc_chunk
+            if header.obj is data:
+                free_chunk(header, _HERE)
+
+
+def _destroy(req: tevent_req) -> int:
+    """The destructor of every request."""
+    if req.q_queue is not None:
+        from .queue import leave
+
+        leave(req)
+    if req.status != RECEIVED:
+        receive(req)
+    return 0
+
+
+library_destructors.add(_destroy)

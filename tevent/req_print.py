@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Requests as text.
+
+Mirrors ``tevent_req_print()`` and its like in ``lib/tevent/tevent_req.c``.
+"""
+
+from __future__ import annotations
+
+from talloc_py.core import TALLOC_CTX, location_text
+from talloc_py.names import talloc_get_name
+from talloc_py.string import talloc_strdup
+
+from ._request import STATES, is_request, tevent_req
+
+__all__ = ["tevent_req_default_print", "tevent_req_print"]
+
+
+def _pointer(thing: object) -> str:
+    return "(nil)" if thing is None else f"{id(thing):#x}"
+
+
+def _place(where: object) -> str:
+    return "(null)" if where is None else location_text(where)
+
+
+def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> str | None:
+    """
+    The library's own text for *req*, whatever print function is set.
+
+    C: ``char *tevent_req_default_print(struct tevent_req *req, TALLOC_CTX *mem_ctx)``
+
+    Returns:
+        ``tevent_req[PTR/CREATE]: state[N] error[D (0xH)]  state[TYPE (PTR)] timer[PTR] finish[FINISH]`` as a string owned by
+        *mem_ctx*: where the request was made and finished, its state and error as numbers, its state chunk and timer.
+    """
+    if not is_request(req):
+        return None
+    error = req.error
+    signed = error - 2**64 if error >> 63 else error
+    data = req.data
+    kind = "(null)" if data is None else talloc_get_name(data)
+    if data is None and req.op is not None:
+        kind = req.op.name
+    timer = None if req.rare is None else req.rare.timer
+    return talloc_strdup(
+        mem_ctx,
+        f"tevent_req[{_pointer(req)}/{_place(req.created)}]: state[{req.status}] error[{signed} (0x{error:X})]  "
+        f"state[{kind} ({_pointer(data)})] timer[{_pointer(timer)}] finish[{_place(req.finished)}]",
+    )
+
+
+def tevent_req_print(mem_ctx: TALLOC_CTX | None, req: tevent_req | None) -> str | None:
+    """
+    A text for people about *req*: that of its print function, or else of `tevent_req_default_print`.
+
+    C: ``char *tevent_req_print(TALLOC_CTX *mem_ctx, struct tevent_req *req)``
+
+    Returns:
+        A string owned by *mem_ctx*; ``tevent_req[NULL]`` for a *req* of None.
+    """
+    if req is None:
+        return talloc_strdup(mem_ctx, "tevent_req[NULL]")
+    if not is_request(req):
+        return None
+    fn = None if req.rare is None else req.rare.print
+    if fn is None:
+        return tevent_req_default_print(req, mem_ctx)
+    return fn(req, mem_ctx)
+
+
+def summary(req: tevent_req) -> str:
+    """What ``repr`` shows: the kind of request, its state, and where it was made."""
+    header = req._talloc_chunk
+    if header.obj is not req:
+        return f"<tevent_req, freed at {location_text(header.where)}, made at {location_text(req.created)}>"
+    data = req.data
+    kind = "tevent_req" if data is None else f"tevent_req of {talloc_get_name(data)}"
+    if req.op is not None:
+        kind = f"tevent_req of {req.op.name}"
+    state = STATES[req.status].name.removeprefix("TEVENT_REQ_")
+    error = f" {req.error}" if req.error else ""
+    return f"<{kind} {state}{error} made at {location_text(req.created)}>"

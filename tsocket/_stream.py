@@ -1,0 +1,526 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Streams, the inside: the class, vectors, and the operations below the public functions.
+
+What C does with a request for each layer is done here with one request in all and plain calls between the layers:
+
+* a public ``_send`` function makes the request (`new_operation`), and starts the operation (`start_readv` ...);
+* a *transport* moves the bytes and says so (`readv_over` ...): the BSD sockets are one, `tsocket.stream_backend` makes
+  another out of the operations of a backend that somebody wrote in the C style;
+* what comes next is the request's ``op_done``: finishing the request, or the next vector of a PDU.
+
+When callbacks run, which errno is seen by whom, and when bytes leave the kernel is as in C.
+
+Cost: a read or a write is one request and its header; vectors are copied, never bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from talloc_py._abort import abort
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    bad_chunk,
+    caller,
+    free_chunk,
+    library_destructors,
+    location_text,
+)
+from talloc_py.names import talloc_get_name
+from tevent._request import (
+    DONE,
+    NO_MEMORY,
+    TIMED_OUT,
+    USER_ERROR,
+    conclude,
+    finish,
+    is_context,
+    is_request,
+    new_request,
+    operation,
+    receive,
+    schedule,
+    tevent_req,
+    unschedule,
+)
+from tevent.context import tevent_context
+from tevent.req import tevent_req_received
+
+from .address import iovec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Final, Protocol
+
+    from typing_extensions import Buffer
+
+    from .stream_backend import tstream_context_ops
+
+    Vector = Sequence[iovec | Buffer] | None
+    ReadDone = Callable[[tevent_req, int, int], None]
+
+    class Transport(Protocol):
+        """
+        What a stream needs below it.
+
+        ``readv``, ``writev``, ``disconnect`` and ``monitor`` start what ``req`` asks for on ``req.op_ev`` and return True;
+        the end is told later, never inside the call, through `readv_over` and its like.  False is lack of memory.
+        The ``stop`` functions forget a request whose end nobody wants to hear of any more.
+        """
+
+        def readv(self, req: tevent_req, at_once: bool) -> bool: ...
+        def writev(self, req: tevent_req) -> bool: ...
+        def disconnect(self, req: tevent_req) -> bool: ...
+        def monitor(self, req: tevent_req) -> bool: ...
+        def pending_bytes(self) -> int: ...
+        def stop_readv(self, req: tevent_req) -> None: ...
+        def stop_writev(self, req: tevent_req) -> None: ...
+        def stop_disconnect(self, req: tevent_req) -> None: ...
+        def stop_monitor(self, req: tevent_req) -> None: ...
+
+
+
+
+IOV_MAX: Final = 1024
+_SSIZE_MAX: Final = 2**63 - 1
+_allocate = object.__new__
+
+
+class tstream_context(TALLOC_CTX):
+    """
+    A stream of bytes, whatever carries it; made by a connect function or by a backend.
+
+    C: ``struct tstream_context``
+
+    At most one read, one write, one disconnect and one monitor are outstanding at a time.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "copies_vectors",
+        "disconnect_req",
+        "monitor_req",
+        "ops",
+        "private_data",
+        "read_req",
+        "transport",
+        "write_req",
+    )
+
+    ops: tstream_context_ops
+    private_data: TALLOC_CTX  # the backend's state chunk
+    transport: Transport
+    copies_vectors: bool  # False: a backend gets the very vector that the caller gave
+    read_req: tevent_req | None
+    write_req: tevent_req | None
+    disconnect_req: tevent_req | None
+    monitor_req: tevent_req | None
+
+    def __init__(self) -> None:
+        raise TypeError("a tstream_context is made by a connect function or tstream_context_create()")
+
+    def __repr__(self) -> str:
+        if self._talloc_chunk.obj is not self:
+            return "<tstream_context, freed>"
+        names = ("read_req", "write_req", "disconnect_req", "monitor_req")
+        busy = [name[:-4] for name in names if getattr(self, name) is not None]
+        return f"<tstream_context {self.ops.name} {'+'.join(busy) or 'idle'}>"
+
+
+def new_stream(mem_ctx: TALLOC_CTX | None, ops: tstream_context_ops) -> tstream_context | None:
+    """A stream that still lacks ``private_data`` and ``transport``."""
+    stream: tstream_context = _allocate(tstream_context)
+    if attach(stream, mem_ctx, tstream_context, _destroy) is None:
+        return None
+    stream.ops = ops
+    stream.copies_vectors = True
+    stream.read_req = stream.write_req = stream.disconnect_req = stream.monitor_req = None
+    return stream
+
+
+def is_stream(stream: object) -> bool:
+    """Whether *stream* is a live stream; TypeError for anything else, abort function for a freed one."""
+    if type(stream) is not tstream_context:
+        raise TypeError(f"a tstream_context is needed, not {type(stream).__name__}")
+    if stream._talloc_chunk.obj is not stream:
+        bad_chunk(stream)
+        return False
+    return True
+
+
+def _destroy(stream: tstream_context) -> int:
+    """Silence what is outstanding; the backend's state is freed after this, as a child."""
+    for req in (stream.read_req, stream.write_req, stream.disconnect_req, stream.monitor_req):
+        if req is None:
+            continue
+        if type(req.op) is stream_operation and req.op.direct:
+            tevent_req_received(req)
+        else:
+            # The rest of a PDU, or a queued operation: in C only the request inside it ends.
+            stop_operation(req)
+    return 0
+
+
+library_destructors.add(_destroy)
+
+
+class BadVector(Exception):
+    """A vector that a request refuses with the errno ``args[0]``."""
+
+
+def _length(item: iovec | Buffer) -> int:
+    if type(item) is iovec:
+        return item.iov_len
+    return memoryview(item).nbytes  # type: ignore[arg-type]
+
+
+def _buffer(item: iovec | Buffer, writable: bool) -> Any:
+    """The bytes of one element, in a form that os.readv() and os.writev() take; TypeError if they cannot be used."""
+    base: Any = item.iov_base if type(item) is iovec else item
+    if base is None:
+        if item.iov_len:  # type: ignore[union-attr]
+            raise ValueError(f"an iovec without a buffer has iov_len {item.iov_len}")  # type: ignore[union-attr]
+        return b""
+    view = memoryview(base)
+    if not view.c_contiguous:
+        raise TypeError("a buffer of a vector must be contiguous")
+    if writable and view.readonly:
+        raise TypeError(f"a vector to read into needs writable buffers, not {type(base).__name__}")
+    if type(item) is not iovec:
+        return base if view.itemsize == 1 and view.ndim == 1 else view.cast("B")
+    if not 0 <= item.iov_len <= view.nbytes:
+        raise ValueError(f"iov_len {item.iov_len} does not fit a buffer of {view.nbytes} bytes")
+    return base if item.iov_len == view.nbytes and view.itemsize == 1 else view.cast("B")[: item.iov_len]
+
+
+def check_vector(vector: Vector) -> int:
+    """
+    The sum of the lengths of *vector*.
+
+    Raises:
+        BadVector: EMSGSIZE for too many elements or bytes, EINVAL for none.
+    """
+    if vector is None:
+        raise BadVector(errno.EINVAL)
+    if len(vector) > IOV_MAX:
+        raise BadVector(errno.EMSGSIZE)
+    total = 0
+    for item in vector:
+        total += _length(item)
+    if total > _SSIZE_MAX:
+        raise BadVector(errno.EMSGSIZE)
+    if total == 0:
+        raise BadVector(errno.EINVAL)
+    return total
+
+
+def check_buffers(vector: Sequence[iovec | Buffer]) -> None:
+    """TypeError or ValueError for a vector with elements that cannot be written."""
+    for item in vector:
+        _buffer(item, False)
+
+
+def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
+    """
+    Take *vector* over into *req*: the list is copied, the bytes are not.
+
+    Raises:
+        BadVector: As `check_vector`.
+        TypeError, ValueError: An element is no buffer, or not one to be read into.
+    """
+    copies = req.op_target.copies_vectors
+    if copies and type(vector) is list and len(vector) == 1 and type(vector[0]) is bytearray:
+        total = len(vector[0])
+        if total == 0:
+            raise BadVector(errno.EINVAL)
+        req.op_vector = [vector[0]]
+    else:
+        total = check_vector(vector)
+        assert vector is not None
+        req.op_vector = [_buffer(item, writable) for item in vector] if copies else vector
+    req.op_ret = req.op_left = total
+
+
+def advance(vector: list[Any], count: int) -> None:
+    """Drop the first *count* bytes, fewer than there are, from *vector*."""
+    done = 0
+    for item in vector:
+        size = len(item)
+        if count < size:
+            break
+        count -= size
+        done += 1
+    del vector[:done]
+    if count:
+        vector[0] = memoryview(vector[0])[count:]
+
+
+class stream_operation(operation):
+    """
+    A kind of request on a stream.
+
+    Attributes:
+        direct: The stream's own request (readv, writev, disconnect, monitor) and not one that is built on those.
+    """
+
+    __slots__ = ("direct",)
+
+    def __init__(self, name: str, stop: Callable[[tevent_req], None], direct: bool) -> None:
+        super().__init__(name, stop)
+        self.direct = direct
+
+
+def stop_operation(req: tevent_req) -> None:
+    """Take *req* away from its stream, whatever it is doing there."""
+    stream: tstream_context = req.op_target
+    transport = stream.transport
+    if stream.read_req is req:
+        stream.read_req = None
+        transport.stop_readv(req)
+    elif stream.write_req is req:
+        stream.write_req = None
+        transport.stop_writev(req)
+    elif stream.disconnect_req is req:
+        stream.disconnect_req = None
+        transport.stop_disconnect(req)
+    elif stream.monitor_req is req:
+        stream.monitor_req = None
+        transport.stop_monitor(req)
+    req.op_vector = None
+    if req.op_step is not None:
+        req.op_step = None
+        unschedule(req)
+    drop_sub(req)
+
+
+def drop_sub(req: tevent_req) -> None:
+    sub = req.op_sub
+    if sub is not None:
+        req.op_sub = None
+        header = sub._talloc_chunk
+        if header.obj is sub:
+            free_chunk(header, _HERE)
+
+
+READV: Final = stream_operation("struct tstream_readv_state", stop_operation, True)
+WRITEV: Final = stream_operation("struct tstream_writev_state", stop_operation, True)
+DISCONNECT: Final = stream_operation("struct tstream_disconnect_state", stop_operation, True)
+MONITOR: Final = stream_operation("struct tstream_monitor_state", stop_operation, True)
+
+
+def new_operation(
+    mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
+) -> tevent_req | None:
+    """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
+    raise_unless_usable(ev, stream)
+    req = new_request(mem_ctx, depth)
+    if req is None:
+        return None
+    req.op = op
+    req.op_ev = ev
+    req.op_target = stream
+    req.op_vector = req.op_sub = None
+    req.op_total = 0
+    return req
+
+
+def raise_unless_usable(ev: tevent_context, stream: tstream_context) -> None:
+    """TypeError or the abort function for a context or stream that cannot be used."""
+    if type(ev) is not tevent_context or ev._talloc_chunk.obj is not ev:
+        is_context(ev)
+    if type(stream) is not tstream_context or stream._talloc_chunk.obj is not stream:
+        is_stream(stream)
+
+
+def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: int) -> None:
+    """Let *step* run from the loop, with what the transport has found out already."""
+    req.op_ret = ret
+    req.op_err = err
+    req.op_step = step
+    schedule(req, req.op_ev)
+
+
+def over(req: tevent_req, ret: int, err: int) -> None:
+    """The end of an operation: the request is finished with the result of its transport."""
+    if ret == -1:
+        req.error = err or errno.EIO
+        conclude(req, USER_ERROR)
+    else:
+        req.op_total = ret
+        conclude(req, DONE)
+
+
+def refuse(req: tevent_req, err: int) -> tevent_req:
+    """Finish *req* inside its ``_send`` function; the callback comes from the loop."""
+    req.error = err
+    req.op_vector = None
+    finish(req, USER_ERROR, _HERE)
+    schedule(req, req.op_ev)
+    return req
+
+
+def refuse_oom(req: tevent_req) -> tevent_req:
+    """As `refuse`, for a backend that could not make its request."""
+    finish(req, NO_MEMORY, _HERE)
+    schedule(req, req.op_ev)
+    return req
+
+
+def start_readv(req: tevent_req, vector: Vector, done: ReadDone, at_once: bool) -> bool:
+    """
+    Read until *vector* is full, then call *done* from the loop.
+
+    Args:
+        req: The request that owns the operation.
+
+        vector: Where to read to.
+
+        done: Called with the request, the number of bytes or -1, and the errno.
+
+        at_once: Look whether the bytes are there before waiting for them.
+
+    Raises:
+        BadVector: The errno says why nothing was started.
+
+    Returns:
+        False for lack of memory.
+    """
+    stream: tstream_context = req.op_target
+    prepare(req, vector, True)
+    if stream.disconnect_req is not None:
+        raise BadVector(errno.ECONNABORTED)
+    if stream.read_req is not None:
+        raise BadVector(errno.EBUSY)
+    stream.read_req = req
+    req.op_done = done
+    return stream.transport.readv(req, at_once)
+
+
+def start_writev(req: tevent_req, vector: Vector, done: ReadDone) -> bool:
+    """As `start_readv`, for writing."""
+    stream: tstream_context = req.op_target
+    prepare(req, vector, False)
+    if stream.disconnect_req is not None:
+        raise BadVector(errno.ECONNABORTED)
+    if stream.write_req is not None:
+        raise BadVector(errno.EBUSY)
+    stream.write_req = req
+    req.op_done = done
+    return stream.transport.writev(req)
+
+
+def readv_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the read of *req* has ended."""
+    stream: tstream_context = req.op_target
+    # The stream is free for the next read before anybody hears of this one, and no buffer is held any longer.
+    stream.read_req = None
+    req.op_vector = None
+    if ret == -1 and stream.monitor_req is not None:
+        fail_monitor(stream, err)
+    req.op_done(req, ret, err)
+
+
+def readv_step(req: tevent_req) -> None:
+    """`readv_over` as an immediate event, for a read that ended before it had to wait."""
+    readv_over(req, req.op_ret, req.op_err)
+
+
+def writev_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the write of *req* has ended."""
+    stream: tstream_context = req.op_target
+    stream.write_req = None
+    req.op_vector = None
+    if ret == -1 and stream.monitor_req is not None:
+        fail_monitor(stream, err)
+    req.op_done(req, ret, err)
+
+
+def writev_step(req: tevent_req) -> None:
+    """`writev_over` as an immediate event."""
+    writev_over(req, req.op_ret, req.op_err)
+
+
+def disconnect_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the disconnect of *req* has ended."""
+    stream: tstream_context = req.op_target
+    stream.disconnect_req = None
+    if stream.monitor_req is not None:
+        fail_monitor(stream, err if ret == -1 else errno.ECONNABORTED)
+    over(req, ret, err)
+
+
+def disconnect_step(req: tevent_req) -> None:
+    """`disconnect_over` as an immediate event."""
+    disconnect_over(req, req.op_ret, req.op_err)
+
+
+def monitor_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the monitor *req* has seen the end of the stream."""
+    req.op_target.monitor_req = None
+    over(req, ret, err)
+
+
+def monitor_step(req: tevent_req) -> None:
+    """`monitor_over` as an immediate event."""
+    monitor_over(req, req.op_ret, req.op_err)
+
+
+def fail_monitor(stream: tstream_context, err: int) -> None:
+    req = stream.monitor_req
+    assert req is not None
+    stop_operation(req)
+    over(req, -1, err)
+
+
+_EIO: Final = (-1, errno.EIO)
+
+
+def result_of(req: tevent_req, success: int) -> tuple[int, int]:
+    status = req.status
+    if status == DONE:
+        return success, 0
+    if status == USER_ERROR:
+        return -1, _int32(req.error)
+    if status == TIMED_OUT:
+        return -1, errno.ETIMEDOUT
+    if status == NO_MEMORY:
+        return -1, errno.ENOMEM
+    return _EIO
+
+
+def _int32(error: int) -> int:
+    """The error as C's ``int`` keeps it."""
+    error &= 0xFFFFFFFF
+    return error - 2**32 if error & 0x80000000 else error
+
+
+def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
+    """The result of *req*, a request of the kind *op*, which is received by this."""
+    if type(req) is not tevent_req or req._talloc_chunk.obj is not req:
+        if not is_request(req):
+            return _EIO
+    if req.op is not op:
+        mismatch(req, op)
+        return _EIO
+    if req.status == DONE and req.rare is None:
+        result = req.op_total, 0
+    else:
+        result = result_of(req, req.op_total)
+    if req.q_queue is None:
+        req._talloc_chunk.destructor = None
+    receive(req)
+    return result
+
+
+def mismatch(req: tevent_req, op: operation) -> None:
+    """*req* is not what its ``_recv`` function expects: the abort that C's type check gives there."""
+    have = None if req.op is None else req.op.name
+    if req.data is not None:
+        have = talloc_get_name(req.data)
+    abort(f"{location_text(caller(2))}: Type mismatch: name[{have or 'NULL'}] expected[{op.name}]", repr(req))
+
+
+_HERE: Final = (drop_sub.__code__, 0)

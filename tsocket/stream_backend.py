@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Streams on a backend of one's own.
+
+Mirrors the part of ``lib/tsocket/tsocket_internal.h`` that is about streams.  A backend brings its operations as pairs of
+``_send`` and ``_recv`` functions and a state; `_OpsTransport` drives them for the layer in `tsocket._stream`.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
+from talloc_py.names import talloc_get_type_abort
+from tevent import get_errno
+from tevent._request import tevent_req
+from tevent.context import tevent_context
+from tevent.req import tevent_req_callback_data, tevent_req_set_callback
+
+from ._stream import (
+    BadVector,
+    disconnect_over,
+    drop_sub,
+    is_stream,
+    monitor_over,
+    new_stream,
+    readv_over,
+    stop_operation,
+    tstream_context,
+    writev_over,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, TypeVar
+
+    S = TypeVar("S", bound=TALLOC_CTX)
+
+__all__ = ["tstream_context_create", "tstream_context_data", "tstream_context_ops"]
+
+
+class tstream_context_ops:
+    """
+    The operations of a backend, as `tstream_context_create` takes them.
+
+    C: ``struct tstream_context_ops``
+
+    Each ``_send`` takes ``(mem_ctx, ev, stream[, vector])`` and returns a request; a request that is finished already must
+    have been posted with `tevent_req_post`. Each ``_recv`` takes that request and returns ``(ret, perrno)``. ``monitor_send``
+    and ``monitor_recv`` may be left out.
+    """
+
+    __slots__ = (
+        "disconnect_recv",
+        "disconnect_send",
+        "monitor_recv",
+        "monitor_send",
+        "name",
+        "pending_bytes",
+        "readv_recv",
+        "readv_send",
+        "writev_recv",
+        "writev_send",
+    )
+
+    def __init__(
+        self,
+        name: str | None = None,
+        pending_bytes: Callable[[tstream_context], int] | None = None,
+        readv_send: Callable[[TALLOC_CTX, tevent_context, tstream_context, Any], tevent_req | None] | None = None,
+        readv_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+        writev_send: Callable[[TALLOC_CTX, tevent_context, tstream_context, Any], tevent_req | None] | None = None,
+        writev_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+        disconnect_send: Callable[[TALLOC_CTX, tevent_context, tstream_context], tevent_req | None] | None = None,
+        disconnect_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+        monitor_send: Callable[[TALLOC_CTX, tevent_context, tstream_context], tevent_req | None] | None = None,
+        monitor_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+    ) -> None:
+        self.name = name
+        self.pending_bytes = pending_bytes
+        self.readv_send = readv_send
+        self.readv_recv = readv_recv
+        self.writev_send = writev_send
+        self.writev_recv = writev_recv
+        self.disconnect_send = disconnect_send
+        self.disconnect_recv = disconnect_recv
+        self.monitor_send = monitor_send
+        self.monitor_recv = monitor_recv
+
+
+def tstream_context_create(
+    mem_ctx: TALLOC_CTX | None, ops: tstream_context_ops, type: type[S]
+) -> tuple[tstream_context | None, S]:
+    """
+    Make a stream on a backend of one's own.
+
+    C: ``struct tstream_context *tstream_context_create(TALLOC_CTX *mem_ctx, const struct tstream_context_ops *ops,
+    void *pstate, #type)``
+
+    Args:
+        mem_ctx: The owner.
+
+        ops: The backend's operations.
+
+        type: The class of the backend's state, derived from `TALLOC_CTX`. Put destructors on the state, not on the stream.
+
+    Returns:
+        The stream and the state, its child; ``(None, None)`` where a memory limit forbids it.
+    """
+    if not isinstance(ops, tstream_context_ops):
+        raise TypeError(f"ops must be a tstream_context_ops, not {ops.__class__.__name__}")
+    stream = new_stream(mem_ctx, ops)
+    if stream is None:
+        return None, None  # type: ignore[return-value]  # one check, of the stream, has to do as in C
+    try:
+        state = talloc_zero(stream, type)
+    except BaseException:
+        free_chunk(stream._talloc_chunk, _HERE)
+        raise
+    if state is None:
+        free_chunk(stream._talloc_chunk, _HERE)
+        return None, None  # type: ignore[return-value]
+    stream.private_data = state
+    stream.transport = _OpsTransport(stream, ops)
+    stream.copies_vectors = False
+    return stream, state
+
+
+def tstream_context_data(stream: tstream_context, type: type[S]) -> S:
+    """
+    The state of the backend of *stream*.
+
+    C: ``void *tstream_context_data(struct tstream_context *stream, #type)``
+
+    Another type than the backend's goes to talloc's abort function.
+    """
+    if not is_stream(stream):
+        return None  # type: ignore[return-value]  # only where an abort function returns
+    return talloc_get_type_abort(stream.private_data, type)
+
+
+class _OpsTransport:
+    """The operations of a backend, which come as pairs of ``_send`` and ``_recv``, as a transport."""
+
+    __slots__ = ("ops", "stream")
+
+    def __init__(self, stream: tstream_context, ops: tstream_context_ops) -> None:
+        self.stream = stream
+        self.ops = ops
+
+    def _op(self, name: str) -> Callable[..., Any]:
+        op: Callable[..., Any] | None = getattr(self.ops, name)
+        if op is None:
+            raise TypeError(f"the stream backend {self.ops.name!r} has no operation {name}")
+        return op
+
+    def _begin(self, req: tevent_req, name: str, done: Callable[[tevent_req], None], *vector: object) -> bool:
+        try:
+            sub: tevent_req | None = self._op(name + "_send")(req, req.op_ev, self.stream, *vector)
+        except BaseException:
+            stop_operation(req)
+            raise
+        if sub is None:
+            stop_operation(req)
+            return False
+        req.op_sub = sub
+        tevent_req_set_callback(sub, done, req)
+        return True
+
+    def _end(self, sub: tevent_req, name: str) -> tuple[tevent_req, int, int]:
+        req = tevent_req_callback_data(sub, tevent_req)
+        ret, err = self._op(name + "_recv")(sub)
+        if ret == -1 and not err:
+            err = errno.EIO  # a failure without a reason must not leave the request hanging
+        return req, ret, err
+
+    def readv(self, req: tevent_req, at_once: bool) -> bool:
+        # Bytes that are there already are the backend's own business; only BSD sockets know how to look.
+        return self._begin(req, "readv", self._readv_done, req.op_vector)
+
+    def _readv_done(self, sub: tevent_req) -> None:
+        req, ret, err = self._end(sub, "readv")
+        drop_sub(req)
+        readv_over(req, ret, err)
+
+    def writev(self, req: tevent_req) -> bool:
+        return self._begin(req, "writev", self._writev_done, req.op_vector)
+
+    def _writev_done(self, sub: tevent_req) -> None:
+        writev_over(*self._end(sub, "writev"))
+
+    def disconnect(self, req: tevent_req) -> bool:
+        return self._begin(req, "disconnect", self._disconnect_done)
+
+    def _disconnect_done(self, sub: tevent_req) -> None:
+        disconnect_over(*self._end(sub, "disconnect"))
+
+    def monitor(self, req: tevent_req) -> bool:
+        if self.ops.monitor_send is not None:
+            return self._begin(req, "monitor", self._monitor_done)
+        # Such a backend can only be asked once; after that the failure of any operation ends the monitor.
+        if self.pending_bytes() < 0:
+            self.stream.monitor_req = None
+            raise BadVector(get_errno() or errno.EIO)
+        return True
+
+    def _monitor_done(self, sub: tevent_req) -> None:
+        monitor_over(*self._end(sub, "monitor"))
+
+    def pending_bytes(self) -> int:
+        ret: int = self._op("pending_bytes")(self.stream)
+        return ret
+
+    def stop_readv(self, req: tevent_req) -> None:
+        drop_sub(req)
+
+    stop_writev = stop_disconnect = stop_monitor = stop_readv
+
+
+_HERE: Final = (tstream_context_create.__code__, 0)
