@@ -147,6 +147,7 @@ class tevent_req(TALLOC_CTX):
         "op_ev",
         "op_given",
         "op_left",
+        "op_more",
         "op_next",
         "op_private",
         "op_ret",
@@ -200,6 +201,7 @@ class tevent_req(TALLOC_CTX):
     op_step: Callable[[tevent_req], None] | None  # what the immediate runs instead of the callback
     op_ret: int
     op_err: int
+    op_more: Any  # what else the operation needs, e.g. the destination of a datagram
     op_sub: tevent_req | None  # the request of a backend that works with requests of its own
     op_next: Any  # where the next vector of a PDU comes from
     op_private: Any

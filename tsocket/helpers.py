@@ -20,8 +20,7 @@ from tevent import get_errno
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
 from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
-from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude
-from tevent.req import tevent_req
+from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, operation, tevent_req
 from tevent.timed import tevent_timer
 
 from ._stream import (
@@ -38,17 +37,23 @@ from ._stream import (
     stream_operation,
     tstream_context,
 )
+from .dgram import check_datagram, new_dgram_operation, start_sendto, stop_dgram_operation, tdgram_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final
 
+    from _typeshed import ReadableBuffer
+
     from ._stream import Vector
+    from .address import tsocket_address
 
     tstream_readv_pdu_next_vector_t = Callable[[tstream_context, object, TALLOC_CTX], tuple[int, Vector]]
 
 __all__ = [
+    "tdgram_sendto_queue_recv",
+    "tdgram_sendto_queue_send",
     "tstream_readv_pdu_queue_recv",
     "tstream_readv_pdu_queue_send",
     "tstream_readv_pdu_recv",
@@ -79,6 +84,7 @@ def _pdu_stop(req: tevent_req) -> None:
 READV_PDU: Final = stream_operation("struct tstream_readv_pdu_state", _pdu_stop, False)
 READV_PDU_QUEUE: Final = stream_operation("struct tstream_readv_pdu_queue_state", _pdu_stop, False)
 WRITEV_QUEUE: Final = stream_operation("struct tstream_writev_queue_state", stop_operation, False)
+SENDTO_QUEUE: Final = operation("struct tdgram_sendto_queue_state", stop_dgram_operation)
 
 
 def _pdu_ask(req: tevent_req, at_once: bool) -> int:
@@ -304,6 +310,53 @@ def tstream_writev_queue_recv(req: tevent_req) -> tuple[int, int]:
     C: ``int tstream_writev_queue_recv(struct tevent_req *req, int *perrno)``
     """
     return int_recv(req, WRITEV_QUEUE)
+
+
+def tdgram_sendto_queue_send(
+    mem_ctx: TALLOC_CTX | None,
+    ev: tevent_context,
+    dgram: tdgram_context,
+    queue: tevent_queue,
+    buf: ReadableBuffer | None,
+    dst: tsocket_address | None,
+) -> tevent_req | None:
+    """
+    Send a datagram when the requests before it in *queue* are gone.
+
+    C: ``struct tevent_req *tdgram_sendto_queue_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tdgram_context *dgram, struct tevent_queue *queue, const uint8_t *buf, size_t len,
+    struct tsocket_address *dst)``
+
+    As `tdgram_sendto_send`, started at once if *queue* is empty and running; *buf* and *dst* are used when the turn comes. The
+    request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
+    """
+    check_datagram(buf, dst)
+    req = new_dgram_operation(mem_ctx, ev, dgram, SENDTO_QUEUE)
+    if req is None:
+        return None
+    req.op_private = (buf, dst)
+    return _enqueue(req, queue, _sendto_queue_run)
+
+
+def _sendto_queue_run(req: tevent_req) -> None:
+    if req.status != IN_PROGRESS:
+        return
+    buf, dst = req.op_private
+    req.op_private = None
+    try:
+        if not start_sendto(req, buf, dst, over):
+            later(req, _refused, -1, ENOMEM)
+    except BadVector as bad:
+        later(req, _refused, -1, bad.args[0])
+
+
+def tdgram_sendto_queue_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tdgram_sendto_queue_send`, as `tdgram_sendto_recv` gives it.
+
+    C: ``ssize_t tdgram_sendto_queue_recv(struct tevent_req *req, int *perrno)``
+    """
+    return int_recv(req, SENDTO_QUEUE)
 
 
 _HERE: Final = (_pdu_stop.__code__, 0)
