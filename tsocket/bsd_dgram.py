@@ -1,0 +1,503 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Datagrams over the operating system's sockets: UDP, unix, netlink.
+
+Mirrors the datagram part of ``lib/tsocket/tsocket_bsd.c``.  `tdgram_bsd` is the transport below such a context: it
+knows one receive and one send that wait, keeps one fd event for both, and makes no requests of its own.
+
+Cost: a receive is one wake-up, one ``ioctl(FIONREAD)`` and one ``recvfrom`` straight into the buffer that the caller
+gets; interest in reading is left on afterwards.  A send is one ``sendto``, without the event loop, as long as the system
+takes it.
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, EMSGSIZE, ENOMEM, ENOTCONN
+
+from talloc_py.array import talloc_buffer
+from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
+from tevent.errno import get_errno, set_errno
+from tevent.fd import (
+    TEVENT_FD_ERROR,
+    TEVENT_FD_READ,
+    TEVENT_FD_WRITE,
+    tevent_add_fd,
+    tevent_fd,
+    tevent_fd_get_flags,
+    tevent_fd_set_flags,
+)
+
+from . import _sys
+from ._stream import later
+from ._sys import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
+from .async_sock import samba_socket_poll_or_sock_error
+from .bsd_address import bsd_address_abort
+from .bsd_socket import RETRY, connect_socket, errno_of, open_socket
+from .dgram import (
+    disconnect_step,
+    is_dgram,
+    new_dgram,
+    recvfrom_at_once,
+    recvfrom_over,
+    sendto_over,
+    sendto_step,
+    tdgram_context,
+    tdgram_context_ops,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable
+    from typing import Final
+
+    from _typeshed import ReadableBuffer
+    from tevent._request import tevent_req
+    from tevent.context import tevent_context
+
+    from .address import tsocket_address
+    from .bsd_address import bsd_address
+
+__all__ = [
+    "tdgram_bsd_existing_socket",
+    "tdgram_bsd_optimize_recvfrom",
+    "tdgram_inet_udp_broadcast_socket",
+    "tdgram_inet_udp_socket",
+    "tdgram_unix_socket",
+]
+
+_READ: Final = int(TEVENT_FD_READ)
+_WRITE: Final = int(TEVENT_FD_WRITE)
+_ERROR: Final = int(TEVENT_FD_ERROR)
+
+# SO_SNDBUF is raised in steps of this many bytes for a datagram that does not fit.
+_SEND_BUFFER_STEP: Final = 1024
+
+_allocate = object.__new__
+
+BSD_DGRAM_OPS: Final = tdgram_context_ops("bsd")
+
+
+class tdgram_bsd(TALLOC_CTX):
+    """
+    The descriptor below a datagram context: its transport, and the chunk whose end closes it.
+
+    C: ``struct tdgram_bsd``
+    """
+
+    __slots__ = ("__weakref__", "_others", "_sock", "ev", "fd", "fde", "optimize", "reader", "writer")
+
+    fd: int  # -1 once disconnected
+    optimize: bool
+    ev: tevent_context | None  # the context of fde
+    fde: tevent_fd | None
+    reader: tevent_req | None  # the receive that waits for the descriptor
+    writer: tevent_req | None
+    _sock: socket | None  # around fd, made on first use; does not own it
+    _others: dict[int, socket] | None  # the same, for addresses of a family that is not the socket's
+
+    def __init__(self) -> None:
+        raise TypeError("a tdgram_bsd is made together with its context")
+
+    def __repr__(self) -> str:
+        return f"<tdgram_bsd fd {self.fd}>"
+
+    def __del__(self) -> None:
+        if getattr(self, "fd", -1) != -1:
+            import warnings
+
+            warnings.warn(f"unfreed datagram socket on descriptor {self.fd}", ResourceWarning, 1, self)
+            self._close()
+
+    # -- the descriptor -----------------------------------------------------------------------------------------------
+
+    def _socket(self) -> socket:
+        """The socket object around the descriptor; OSError if that is none or closed."""
+        sock = self._sock
+        if sock is None:
+            sock = self._sock = _sys.socket_around(self.fd)
+        return sock
+
+    def _socket_for(self, family: int) -> socket:
+        """A socket object that takes addresses of *family*, so that the system says what it thinks of them."""
+        sock = self._socket()
+        if sock.family == family:
+            return sock
+        if self._others is None:
+            self._others = {}
+        other = self._others.get(family)
+        if other is None:
+            other = self._others[family] = _sys.socket_around(self.fd, family)
+        return other
+
+    def _close(self) -> int:
+        """Close the descriptor: 0 or an errno. The fd event goes first, as a number may be used again at once."""
+        self._forget_event()
+        if self._sock is not None:
+            self._sock.detach()
+            self._sock = None
+        if self._others is not None:
+            for sock in self._others.values():
+                sock.detach()
+            self._others = None
+        fd, self.fd = self.fd, -1
+        if fd == -1:
+            return 0
+        try:
+            _sys.close(fd)
+        except OSError as error:
+            return errno_of(error)
+        return 0
+
+    # -- waiting ------------------------------------------------------------------------------------------------------
+
+    def _wait(self, ev: tevent_context, flags: int) -> int:
+        """See to it that the descriptor is watched for *flags* on *ev*; 0 or an errno."""
+        if self.ev is not ev and (self.reader is not None or self.writer is not None):
+            return EINVAL  # all that wait must wait on the same context
+        fde = self.fde
+        if fde is not None and self.ev is ev:
+            have = tevent_fd_get_flags(fde)
+            if have:
+                if have & flags != flags:
+                    tevent_fd_set_flags(fde, have | flags)
+                return 0
+        self._forget_event()
+        fde = tevent_add_fd(ev, self, self.fd, flags, _ready, self)
+        if fde is None:
+            return ENOMEM
+        self.fde = fde
+        self.ev = ev
+        return 0
+
+    def _forget_event(self) -> None:
+        fde = self.fde
+        self.fde = self.ev = None
+        if fde is not None:
+            header = fde._talloc_chunk
+            if header.obj is fde:
+                free_chunk(header, _HERE)
+
+    def _stop_writing(self) -> None:
+        self.writer = None
+        fde = self.fde
+        if fde is not None:
+            tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~(_WRITE | _ERROR))
+
+    # -- the transport ------------------------------------------------------------------------------------------------
+
+    def recvfrom(self, req: tevent_req) -> bool:
+        """Start a receive; it ends in `recvfrom_over`, or at once in `recvfrom_at_once`."""
+        if self.fd == -1:
+            recvfrom_at_once(req, -1, ENOTCONN)
+            return True
+        # An empty datagram and "nothing there" look the same at first sight; a receive looks twice.
+        req.op_left = 2
+        if self.optimize and self._receive(req, recvfrom_at_once):
+            return True
+        err = self._wait(req.op_ev, _READ)
+        if err:
+            recvfrom_at_once(req, -1, err)
+        else:
+            self.reader = req
+        return True
+
+    def _receive(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
+        """Look for a datagram. True if that ended the receive, which *over* was told."""
+        try:
+            sock = self._socket()
+            size = _netlink_size(sock) if sock.family == AF_NETLINK else self._size()
+            if size == 0 and req.op_left == 2:
+                req.op_left = 1
+                return False
+            req.op_left = 1
+            buf = talloc_buffer(size)
+            count, name = sock.recvfrom_into(buf)
+        except OSError as error:
+            err = errno_of(error)
+            if err in RETRY:
+                return False
+        else:
+            err = 0
+            if count != size:
+                del buf[count:]
+            if count == 0:
+                # An empty datagram is gone with this; C fails to allocate no bytes for it, and callers know it so.
+                err = ENOMEM
+            req.op_vector = buf
+            req.op_more = (sock.family, name)
+        self.reader = None
+        if err:
+            req.op_vector = req.op_more = None
+            over(req, -1, err)
+        else:
+            over(req, count, 0)
+        return True
+
+    def _size(self) -> int:
+        """The size of the next datagram, 0 for an empty one or none; OSError with the socket's pending error."""
+        size = _sys.bytes_readable(self.fd)
+        if size == 0 and samba_socket_poll_or_sock_error(self.fd) == -1:
+            raise OSError(get_errno(), "the socket reports an error")
+        return size
+
+    def sendto(self, req: tevent_req) -> bool:
+        """Start a send; it ends in `sendto_over`."""
+        if self.fd == -1:
+            later(req, sendto_step, -1, ENOTCONN)
+            return True
+        if self._send(req, _later_sendto):
+            return True
+        # Errors are asked for beside writability: waiting for that alone, nobody would be told of them.
+        err = self._wait(req.op_ev, _WRITE | _ERROR)
+        if err:
+            later(req, sendto_step, -1, err)
+        else:
+            self.writer = req
+        return True
+
+    def _send(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
+        """Try to send. True if that ended the send, which *over* was told."""
+        try:
+            count = self._transmit(req.op_vector, req.op_more)
+        except OSError as error:
+            err = errno_of(error)
+            if err in RETRY:
+                return False
+            count = -1
+        else:
+            err = 0
+        if self.writer is req:
+            self._stop_writing()
+        over(req, count, err)
+        return True
+
+    def _transmit(self, buf: ReadableBuffer, dst: tsocket_address | None) -> int:
+        """``sendto(2)``; a datagram that is too big gets a bigger send buffer and one more try."""
+        addr = None
+        if dst is not None:
+            addr = bsd_address_abort(dst)
+            if addr is None:
+                raise OSError(EINVAL, "the destination cannot be used")
+        try:
+            return self._transmit_once(buf, addr)
+        except OSError as error:
+            if error.errno != EMSGSIZE:
+                raise
+            too_big = error
+        size = memoryview(buf).nbytes
+        try:
+            _sys.set_option(self.fd, _sys.SOL_SOCKET, _sys.SO_SNDBUF, -(-size // _SEND_BUFFER_STEP) * _SEND_BUFFER_STEP)
+        except OSError:
+            raise too_big from None
+        return self._transmit_once(buf, addr)
+
+    def _transmit_once(self, buf: ReadableBuffer, addr: bsd_address | None) -> int:
+        sock = self._socket()
+        if addr is None:
+            return sock.send(buf)
+        if addr.length:
+            return self._socket_for(addr.family).sendto(buf, addr.name)
+        # The address of a sender without a name: no address at all for a unix socket, a bad one for any other.
+        if sock.family != AF_UNIX:
+            raise OSError(EINVAL, "an address without a family")
+        return sock.send(buf)
+
+    def disconnect(self, req: tevent_req) -> bool:
+        """Close the descriptor at once; the request ends from the loop."""
+        err = ENOTCONN if self.fd == -1 else self._close()
+        later(req, disconnect_step, -1 if err else 0, err)
+        return True
+
+    def stop_recvfrom(self, req: tevent_req) -> None:
+        """Forget the receive; the descriptor stays watched, as the next receive is likely to come soon."""
+        if self.reader is req:
+            self.reader = None
+
+    def stop_sendto(self, req: tevent_req) -> None:
+        """Forget the send."""
+        if self.writer is req:
+            self._stop_writing()
+
+
+def _later_sendto(req: tevent_req, ret: int, err: int) -> None:
+    """The end of a send that did not have to wait."""
+    later(req, sendto_step, ret, err)
+
+
+def _netlink_size(sock: socket) -> int:
+    """The size of the next message on a netlink socket, which does not know ``FIONREAD``."""
+    return sock.recv_into(bytearray(1), 1, _sys.MSG_PEEK | _sys.MSG_TRUNC)
+
+
+def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tdgram_bsd) -> None:
+    """The handler of the fd event: one operation goes on at a time, a send before a receive."""
+    if flags & (_WRITE | _ERROR) and bsd.writer is not None:
+        if bsd._send(bsd.writer, sendto_over):
+            return
+        if not flags & _WRITE:
+            # An error condition that does not fail the send: do not spin on it.
+            tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~_ERROR)
+    elif bsd.reader is not None:
+        bsd._receive(bsd.reader, recvfrom_over)
+    else:
+        # Datagrams that nobody asked for: do not spin on them, the next receive asks again.
+        tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~_READ)
+
+
+def _destroy(bsd: tdgram_bsd) -> int:
+    bsd.reader = bsd.writer = None
+    bsd._close()
+    return 0
+
+
+library_destructors.add(_destroy)
+
+
+def _new_bsd_dgram(mem_ctx: TALLOC_CTX | None, fd: int) -> tdgram_context | None:
+    """A datagram context that owns *fd* from now on; None with ENOMEM where a memory limit forbids it."""
+    dgram = new_dgram(mem_ctx, BSD_DGRAM_OPS)
+    if dgram is not None:
+        bsd: tdgram_bsd = _allocate(tdgram_bsd)
+        bsd.fd = -1
+        if attach(bsd, dgram, tdgram_bsd, _destroy) is not None:
+            bsd.optimize = False
+            bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd._sock = bsd._others = None
+            bsd.fd = fd
+            dgram.private_data = dgram.transport = bsd
+            return dgram
+        free_chunk(dgram._talloc_chunk, _HERE)
+    set_errno(ENOMEM)
+    return None
+
+
+def tdgram_bsd_existing_socket(mem_ctx: TALLOC_CTX | None, fd: int) -> tuple[int, tdgram_context | None]:
+    """
+    Make a datagram context on a descriptor that exists already.
+
+    C: ``int tdgram_bsd_existing_socket(TALLOC_CTX *mem_ctx, int fd, struct tdgram_context **dgram)``
+
+    Args:
+        mem_ctx: The owner of the context.
+
+        fd: A datagram socket of any family, non-blocking already. It belongs to the context from now on. Nothing is
+            checked here.
+
+    Returns:
+        ``(0, dgram)``; ``(-1, None)`` with errno ENOMEM where a memory limit forbids it.
+    """
+    if not isinstance(fd, int):
+        raise TypeError(f"fd must be int, not {type(fd).__name__}")
+    dgram = _new_bsd_dgram(mem_ctx, fd)
+    return (-1, None) if dgram is None else (0, dgram)
+
+
+def tdgram_bsd_optimize_recvfrom(dgram: tdgram_context, on: bool) -> bool:
+    """
+    Let receives on *dgram* look for a datagram at once instead of waiting for the loop to announce it.
+
+    C: ``bool tdgram_bsd_optimize_recvfrom(struct tdgram_context *dgram, bool on)``
+
+    Faster where datagrams are usually there; output that waits is then no longer sent before input is read.
+
+    Returns:
+        The setting before, at first False; False for a context that is not over a BSD socket, which stays as it is.
+    """
+    if not is_dgram(dgram):
+        return False
+    bsd = dgram.transport
+    if not isinstance(bsd, tdgram_bsd):
+        return False
+    old, bsd.optimize = bsd.optimize, bool(on)
+    return old
+
+
+def tdgram_inet_udp_socket(
+    local: tsocket_address, remote: tsocket_address | None, mem_ctx: TALLOC_CTX | None
+) -> tuple[int, tdgram_context | None]:
+    """
+    Make a UDP socket.
+
+    C: ``int tdgram_inet_udp_socket(const struct tsocket_address *local_address,
+    const struct tsocket_address *remote_address, TALLOC_CTX *mem_ctx, struct tdgram_context **dgram)``
+
+    Args:
+        local: The internet address to bind to. One without host and port is not bound and takes the family of *remote*.
+
+        remote: The peer to connect to, so that only its datagrams arrive; None for none.
+
+        mem_ctx: The owner of the context.
+
+    Returns:
+        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for a *local* that is no internet address or a *remote* of
+        another family, else that of ``bind(2)`` or ``connect(2)``.
+    """
+    return _make_socket((AF_INET, AF_INET6), local, remote, False, mem_ctx)
+
+
+def tdgram_inet_udp_broadcast_socket(
+    local: tsocket_address, mem_ctx: TALLOC_CTX | None
+) -> tuple[int, tdgram_context | None]:
+    """
+    Make a UDP socket that may send to broadcast addresses.
+
+    C: ``int tdgram_inet_udp_broadcast_socket(const struct tsocket_address *local_address, TALLOC_CTX *mem_ctx,
+    struct tdgram_context **dgram)``
+
+    Returns:
+        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for a *local* that is no IPv4 address, else that of ``bind(2)``.
+    """
+    return _make_socket((AF_INET,), local, None, True, mem_ctx)
+
+
+def tdgram_unix_socket(
+    local: tsocket_address, remote: tsocket_address | None, mem_ctx: TALLOC_CTX | None
+) -> tuple[int, tdgram_context | None]:
+    """
+    Make a unix datagram socket.
+
+    C: ``int tdgram_unix_socket(const struct tsocket_address *local, const struct tsocket_address *remote,
+    TALLOC_CTX *mem_ctx, struct tdgram_context **dgram)``
+
+    Args:
+        local: The unix address to bind to; one with an empty path is not bound. The path is never removed from disk.
+
+        remote: The peer to connect to; None for none.
+
+        mem_ctx: The owner of the context.
+
+    Returns:
+        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for an address that is no unix address, EADDRINUSE for a *local*
+        path that exists, ENOENT for a directory or a peer that is missing, ECONNREFUSED for a peer that is no socket.
+    """
+    return _make_socket((AF_UNIX,), local, remote, False, mem_ctx)
+
+
+def _make_socket(
+    families: tuple[int, ...],
+    local: tsocket_address,
+    remote: tsocket_address | None,
+    broadcast: bool,
+    mem_ctx: TALLOC_CTX | None,
+) -> tuple[int, tdgram_context | None]:
+    mine = bsd_address_abort(local)
+    peer = None if remote is None else bsd_address_abort(remote)
+    if mine is None or (peer is None and remote is not None) or mine.family not in families:
+        set_errno(EINVAL)
+        return -1, None
+    fd = open_socket(mine, peer, _sys.SOCK_DGRAM, broadcast)
+    if fd == -1:
+        return -1, None
+    err = 0 if peer is None else connect_socket(fd, peer)
+    if err:
+        _sys.close(fd)
+        set_errno(err)
+        return -1, None
+    dgram = _new_bsd_dgram(mem_ctx, fd)
+    if dgram is None:
+        _sys.close(fd)
+        return -1, None
+    return 0, dgram
+
+
+_HERE: Final = (_destroy.__code__, 0)

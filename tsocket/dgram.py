@@ -1,0 +1,629 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Datagrams: one interface over every kind of datagram socket.
+
+Mirrors the datagram part of ``lib/tsocket/tsocket.c``, with one request where C has one for each layer.  A public
+``_send`` function makes the request and starts the operation; a *transport* does the work and says so through
+`recvfrom_over` and its like: the BSD sockets are one transport, `_OpsTransport` makes another out of the operations of
+a backend in the C style.
+
+Cost: an operation is one request and its header; a received buffer is not copied.
+"""
+
+from __future__ import annotations
+
+from errno import EBUSY, EINVAL, EIO, ENOMEM
+
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    bad_chunk,
+    free_chunk,
+    library_destructors,
+    talloc_move,
+    talloc_zero,
+)
+from talloc_py.names import talloc_get_type_abort
+from talloc_py.types import uint8_t
+from tevent._request import (
+    DONE,
+    IN_PROGRESS,
+    finish,
+    is_context,
+    is_request,
+    new_request,
+    operation,
+    schedule,
+    tevent_req,
+    unschedule,
+)
+from tevent.context import tevent_context
+from tevent.req import tevent_req_callback_data, tevent_req_received, tevent_req_set_callback
+
+from ._stream import BadVector, drop_sub, int_recv, mismatch, over, refuse, refuse_oom, result_of
+from .address import is_address, tsocket_address
+from .bsd_address import address_from_kernel
+from .stream import tsocket_simple_int_recv
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final, Protocol, TypeVar
+
+    from _typeshed import ReadableBuffer
+
+    S = TypeVar("S", bound=TALLOC_CTX)
+    Done = Callable[[tevent_req, int, int], None]
+    Received = tuple[int, int, bytearray | None, tsocket_address | None]
+
+    class Transport(Protocol):
+        """
+        What a datagram context needs below it.
+
+        Each start function does what the request's ``op_*`` slots ask for and returns True; the end is told through
+        `recvfrom_over`, `sendto_over` or `over` from the loop, or through `recvfrom_at_once` inside the call.
+        False is lack of memory. The ``stop`` functions forget a request whose end nobody wants to hear of any more.
+        """
+
+        def recvfrom(self, req: tevent_req) -> bool: ...
+        def sendto(self, req: tevent_req) -> bool: ...
+        def disconnect(self, req: tevent_req) -> bool: ...
+        def stop_recvfrom(self, req: tevent_req) -> None: ...
+        def stop_sendto(self, req: tevent_req) -> None: ...
+
+
+__all__ = [
+    "tdgram_context",
+    "tdgram_context_create",
+    "tdgram_context_data",
+    "tdgram_context_ops",
+    "tdgram_disconnect_recv",
+    "tdgram_disconnect_send",
+    "tdgram_recvfrom_recv",
+    "tdgram_recvfrom_send",
+    "tdgram_sendto_recv",
+    "tdgram_sendto_send",
+]
+
+_allocate = object.__new__
+
+
+class tdgram_context_ops:
+    """
+    The operations of a datagram backend, as `tdgram_context_create` takes them.
+
+    C: ``struct tdgram_context_ops``
+
+    Each ``_send`` returns a request made on the *mem_ctx* that it is given; one that is finished already must have been
+    posted with `tevent_req_post`. Each ``_recv`` takes that request.
+
+    Attributes:
+        name: What the backend is called.
+
+        recvfrom_send: ``(mem_ctx, ev, dgram)``.
+
+        recvfrom_recv: ``(req, mem_ctx) -> (ret, perrno, buf, src)``, the last two owned by *mem_ctx*.
+
+        sendto_send: ``(mem_ctx, ev, dgram, buf, dst)``; *buf* is what the caller gave, at least one byte.
+
+        sendto_recv: ``(req) -> (ret, perrno)``.
+
+        disconnect_send: ``(mem_ctx, ev, dgram)``.
+
+        disconnect_recv: ``(req) -> (ret, perrno)``.
+    """
+
+    __slots__ = (
+        "disconnect_recv",
+        "disconnect_send",
+        "name",
+        "recvfrom_recv",
+        "recvfrom_send",
+        "sendto_recv",
+        "sendto_send",
+    )
+
+    def __init__(
+        self,
+        name: str | None = None,
+        recvfrom_send: Callable[[TALLOC_CTX, tevent_context, tdgram_context], tevent_req | None] | None = None,
+        recvfrom_recv: Callable[[tevent_req, TALLOC_CTX], Received] | None = None,
+        sendto_send: Callable[
+            [TALLOC_CTX, tevent_context, tdgram_context, Any, tsocket_address | None], tevent_req | None
+        ]
+        | None = None,
+        sendto_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+        disconnect_send: Callable[[TALLOC_CTX, tevent_context, tdgram_context], tevent_req | None] | None = None,
+        disconnect_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
+    ) -> None:
+        self.name = name
+        self.recvfrom_send = recvfrom_send
+        self.recvfrom_recv = recvfrom_recv
+        self.sendto_send = sendto_send
+        self.sendto_recv = sendto_recv
+        self.disconnect_send = disconnect_send
+        self.disconnect_recv = disconnect_recv
+
+    def __repr__(self) -> str:
+        return f"tdgram_context_ops(name={self.name!r})"
+
+
+class tdgram_context(TALLOC_CTX):
+    """
+    A datagram socket, whatever carries the datagrams.
+
+    C: ``struct tdgram_context``
+
+    At most one receive and one send are outstanding at a time.
+    """
+
+    __slots__ = ("__weakref__", "ops", "private_data", "recvfrom_req", "sendto_req", "transport")
+
+    ops: tdgram_context_ops
+    private_data: TALLOC_CTX  # the backend's state chunk
+    transport: Transport
+    recvfrom_req: tevent_req | None
+    sendto_req: tevent_req | None
+
+    def __init__(self) -> None:
+        raise TypeError("a tdgram_context is made by a tdgram_* function, not by calling the class")
+
+    def __repr__(self) -> str:
+        if self._talloc_chunk.obj is not self:
+            return "<tdgram_context, freed>"
+        names = ("recvfrom_req", "sendto_req")
+        busy = [name[:-4] for name in names if getattr(self, name) is not None]
+        return f"<tdgram_context {self.ops.name} {'+'.join(busy) or 'idle'}>"
+
+
+def new_dgram(mem_ctx: TALLOC_CTX | None, ops: tdgram_context_ops) -> tdgram_context | None:
+    """A datagram context that still lacks ``private_data`` and ``transport``."""
+    dgram: tdgram_context = _allocate(tdgram_context)
+    if attach(dgram, mem_ctx, tdgram_context, _destroy) is None:
+        return None
+    dgram.ops = ops
+    dgram.recvfrom_req = dgram.sendto_req = None
+    return dgram
+
+
+def tdgram_context_create(
+    mem_ctx: TALLOC_CTX | None, ops: tdgram_context_ops, type: type[S]
+) -> tuple[tdgram_context, S]:
+    """
+    Make a datagram context on a backend of one's own.
+
+    C: ``struct tdgram_context *tdgram_context_create(TALLOC_CTX *mem_ctx, const struct tdgram_context_ops *ops,
+    void *pstate, #type, const char *location)``
+
+    Args:
+        mem_ctx: The owner.
+
+        ops: The backend's operations; kept, not copied.
+
+        type: The class of the backend's state, derived from `TALLOC_CTX`. Put destructors on the state; that of the
+            context belongs to the library and runs first.
+
+    Returns:
+        The context and the state, its child; ``(None, None)`` where a memory limit forbids it.
+    """
+    if not isinstance(ops, tdgram_context_ops):
+        raise TypeError(f"ops must be a tdgram_context_ops, not {ops.__class__.__name__}")
+    dgram = new_dgram(mem_ctx, ops)
+    if dgram is None:
+        return None, None  # type: ignore[return-value]  # one check, of the context, has to do as in C
+    try:
+        state = talloc_zero(dgram, type)
+    except BaseException:
+        free_chunk(dgram._talloc_chunk, _HERE)
+        raise
+    if state is None:
+        free_chunk(dgram._talloc_chunk, _HERE)
+        return None, None  # type: ignore[return-value]
+    dgram.private_data = state
+    dgram.transport = _OpsTransport(dgram, ops)
+    return dgram, state
+
+
+def tdgram_context_data(dgram: tdgram_context, type: type[S]) -> S:
+    """
+    The state of the backend of *dgram*.
+
+    C: ``void *tdgram_context_data(struct tdgram_context *dgram, #type)``
+
+    Another type than the backend's goes to talloc's abort function.
+    """
+    if not is_dgram(dgram):
+        return None  # type: ignore[return-value]  # only where an abort function returns
+    return talloc_get_type_abort(dgram.private_data, type)
+
+
+def is_dgram(dgram: object) -> bool:
+    """Whether *dgram* is a live datagram context; TypeError for anything else, abort function for a freed one."""
+    if type(dgram) is not tdgram_context:
+        raise TypeError(f"a tdgram_context is needed, not {type(dgram).__name__}")
+    if dgram._talloc_chunk.obj is not dgram:
+        bad_chunk(dgram)
+        return False
+    return True
+
+
+def _destroy(dgram: tdgram_context) -> int:
+    """
+    Silence what is outstanding; the backend's state is freed after this, as a child.
+
+    A disconnect is not known to the context, as in C: whoever waits for its end still hears of it.
+    """
+    for req in (dgram.recvfrom_req, dgram.sendto_req):
+        if req is None:
+            continue
+        if req.op is DGRAM_RECVFROM or req.op is DGRAM_SENDTO:
+            tevent_req_received(req)
+        else:
+            # A queued send: in C only the request inside it ends.
+            stop_dgram_operation(req)
+    return 0
+
+
+library_destructors.add(_destroy)
+
+
+# -- operations -------------------------------------------------------------------------------------------------------
+
+
+def stop_dgram_operation(req: tevent_req) -> None:
+    """Take *req* away from its datagram context, whatever it is doing there; what it has received stays with it."""
+    dgram: tdgram_context = req.op_target
+    if dgram.recvfrom_req is req:
+        dgram.recvfrom_req = None
+        dgram.transport.stop_recvfrom(req)
+    elif dgram.sendto_req is req:
+        dgram.sendto_req = None
+        dgram.transport.stop_sendto(req)
+    if req.op_step is not None:
+        req.op_step = None
+        unschedule(req)
+    drop_sub(req)
+
+
+DGRAM_RECVFROM: Final = operation("struct tdgram_recvfrom_state", stop_dgram_operation)
+DGRAM_SENDTO: Final = operation("struct tdgram_sendto_state", stop_dgram_operation)
+DGRAM_DISCONNECT: Final = operation("struct tdgram_disconnect_state", stop_dgram_operation)
+
+
+def new_dgram_operation(
+    mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: tdgram_context, op: operation
+) -> tevent_req | None:
+    """The request of an operation on *dgram*, for the public function that calls this."""
+    if not is_context(ev) or not is_dgram(dgram):
+        return None
+    req = new_request(mem_ctx, 3)
+    if req is None:
+        return None
+    req.op = op
+    req.op_ev = ev
+    req.op_target = dgram
+    req.op_vector = req.op_more = req.op_sub = None
+    req.op_total = 0
+    return req
+
+
+def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tevent_req:
+    """Start an operation; what it refuses is finished when ``_send`` returns."""
+    try:
+        if start(req, *arguments):
+            return req
+    except BadVector as bad:
+        return refuse(req, bad.args[0])
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    return refuse_oom(req)
+
+
+def recvfrom_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the receive of *req* has ended; a datagram is in ``op_vector``, its source in ``op_more``."""
+    req.op_target.recvfrom_req = None
+    over(req, ret, err)
+
+
+def recvfrom_at_once(req: tevent_req, ret: int, err: int) -> None:
+    """As `recvfrom_over`, inside the ``_send`` function: the request is finished, its callback comes from the loop."""
+    if ret == -1:
+        refuse(req, err)
+        return
+    req.op_total = ret
+    finish(req, DONE, _HERE)
+    schedule(req, req.op_ev)
+
+
+def sendto_over(req: tevent_req, ret: int, err: int) -> None:
+    """For transports: the send of *req* has ended."""
+    req.op_target.sendto_req = None
+    req.op_vector = req.op_more = None
+    req.op_done(req, ret, err)
+
+
+def sendto_step(req: tevent_req) -> None:
+    """`sendto_over` as an immediate event, for a send that ended before it had to wait."""
+    sendto_over(req, req.op_ret, req.op_err)
+
+
+def disconnect_step(req: tevent_req) -> None:
+    """`over` as an immediate event: a disconnect of a socket does not wait."""
+    over(req, req.op_ret, req.op_err)
+
+
+# -- public functions -------------------------------------------------------------------------------------------------
+
+
+def tdgram_recvfrom_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: tdgram_context) -> tevent_req | None:
+    """
+    Wait for a datagram.
+
+    C: ``struct tevent_req *tdgram_recvfrom_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tdgram_context *dgram)``
+
+    Args:
+        mem_ctx: The owner of the request.
+
+        ev: The event context; the same for all operations that wait on *dgram*.
+
+        dgram: The datagram socket.
+
+    Returns:
+        The request, finished already if the datagram was there and the backend looked; None where a memory limit
+        forbids it.
+
+    Errors of `tdgram_recvfrom_recv`: EBUSY while another receive is outstanding, ENOTCONN after a disconnect, EINVAL if
+    another operation waits on another *ev*, and those of the system.
+    """
+    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_RECVFROM)
+    return None if req is None else _run(req, _start_recvfrom)
+
+
+def _start_recvfrom(req: tevent_req) -> bool:
+    dgram: tdgram_context = req.op_target
+    if dgram.recvfrom_req is not None:
+        raise BadVector(EBUSY)
+    dgram.recvfrom_req = req
+    return dgram.transport.recvfrom(req)
+
+
+def tdgram_recvfrom_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> Received:
+    """
+    The result of `tdgram_recvfrom_send`.
+
+    C: ``ssize_t tdgram_recvfrom_recv(struct tevent_req *req, int *perrno, TALLOC_CTX *mem_ctx, uint8_t **buf,
+    struct tsocket_address **src)``
+
+    Args:
+        req: The request.
+
+        mem_ctx: The owner of the buffer and of the source's address.
+
+    Returns:
+        ``(bytes, 0, buf, src)``, or ``(-1, errno, None, None)``. The number is never 0: an empty datagram is taken off
+        the socket and reported as ENOMEM.
+    """
+    if not is_request(req):
+        return _FAILED
+    if req.op is not DGRAM_RECVFROM:
+        mismatch(req, DGRAM_RECVFROM)
+        return _FAILED
+    ret, err = result_of(req, req.op_total)
+    buf = src = None
+    if ret != -1:
+        try:
+            buf, src = _hand_over(req, mem_ctx)
+        except MemoryError:
+            ret, err = -1, ENOMEM
+    tevent_req_received(req)
+    return ret, err, buf, src
+
+
+_FAILED: Final = (-1, EIO, None, None)
+
+
+def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[bytearray | None, tsocket_address | None]:
+    """Buffer and source of a finished receive as children of *mem_ctx*; MemoryError where a limit forbids them."""
+    buf, src = req.op_vector, req.op_more
+    req.op_vector = req.op_more = None
+    if type(src) is not tuple:
+        # Another backend's: chunks already, and its own business what they are.
+        return talloc_move(mem_ctx, buf), talloc_move(mem_ctx, src)
+    header = attach(buf, mem_ctx, uint8_t)
+    if header is None:
+        raise MemoryError
+    family, name = src
+    addr = address_from_kernel(mem_ctx, family, name, _HERE)
+    if addr is None:
+        free_chunk(header, _HERE)
+        raise MemoryError
+    return buf, addr
+
+
+def check_datagram(buf: ReadableBuffer | None, dst: tsocket_address | None) -> None:
+    """
+    Look at the arguments of a send before anything is done.
+
+    Raises:
+        TypeError: *buf* is no contiguous bytes-like object, or *dst* no address.
+    """
+    if type(buf) is not bytes and buf is not None and not memoryview(buf).c_contiguous:
+        raise TypeError("a datagram must be contiguous in memory")
+    if dst is not None:
+        is_address(dst)
+
+
+def tdgram_sendto_send(
+    mem_ctx: TALLOC_CTX | None,
+    ev: tevent_context,
+    dgram: tdgram_context,
+    buf: ReadableBuffer | None,
+    dst: tsocket_address | None,
+) -> tevent_req | None:
+    """
+    Send a datagram.
+
+    C: ``struct tevent_req *tdgram_sendto_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tdgram_context *dgram, const uint8_t *buf, size_t len, const struct tsocket_address *dst)``
+
+    Args:
+        mem_ctx: The owner of the request.
+
+        ev: The event context; the same for all operations that wait on *dgram*.
+
+        dgram: The datagram socket.
+
+        buf: The datagram, at least one byte; borrowed until the request ends.
+
+        dst: Where to; None for the peer that the socket is connected to. Borrowed too.
+
+    Returns:
+        The request; None where a memory limit forbids it.
+
+    Errors of `tdgram_sendto_recv`: EINVAL for an empty *buf*, EBUSY while another send is outstanding, ENOTCONN after a
+    disconnect, EMSGSIZE, and the others of ``sendto(2)``.
+    """
+    check_datagram(buf, dst)
+    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_SENDTO)
+    return None if req is None else _run(req, start_sendto, buf, dst, over)
+
+
+def start_sendto(req: tevent_req, buf: ReadableBuffer | None, dst: tsocket_address | None, done: Done) -> bool:
+    """
+    Send *buf*, then call *done* from the loop with the request, the number of bytes or -1, and the errno.
+
+    Raises:
+        BadVector: The errno says why nothing was started.
+
+    Returns:
+        False for lack of memory.
+    """
+    if buf is None or (len(buf) if isinstance(buf, (bytes, bytearray)) else memoryview(buf).nbytes) == 0:
+        raise BadVector(EINVAL)
+    dgram: tdgram_context = req.op_target
+    if dgram.sendto_req is not None:
+        raise BadVector(EBUSY)
+    dgram.sendto_req = req
+    req.op_vector = buf
+    req.op_more = dst
+    req.op_done = done
+    return dgram.transport.sendto(req)
+
+
+def tdgram_sendto_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tdgram_sendto_send`.
+
+    C: ``ssize_t tdgram_sendto_recv(struct tevent_req *req, int *perrno)``
+
+    Returns:
+        ``(bytes, 0)``, or ``(-1, errno)``.
+    """
+    return int_recv(req, DGRAM_SENDTO)
+
+
+def tdgram_disconnect_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: tdgram_context) -> tevent_req | None:
+    """
+    Close the socket.
+
+    C: ``struct tevent_req *tdgram_disconnect_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
+    struct tdgram_context *dgram)``
+
+    Errors of `tdgram_disconnect_recv`: EBUSY while a receive or a send is outstanding, ENOTCONN if it is closed
+    already.
+    """
+    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_DISCONNECT)
+    return None if req is None else _run(req, _start_disconnect)
+
+
+def _start_disconnect(req: tevent_req) -> bool:
+    dgram: tdgram_context = req.op_target
+    if dgram.recvfrom_req is not None or dgram.sendto_req is not None:
+        raise BadVector(EBUSY)
+    return dgram.transport.disconnect(req)
+
+
+def tdgram_disconnect_recv(req: tevent_req) -> tuple[int, int]:
+    """
+    The result of `tdgram_disconnect_send`.
+
+    C: ``int tdgram_disconnect_recv(struct tevent_req *req, int *perrno)``
+
+    Returns:
+        ``(0, 0)``, or ``(-1, errno)``.
+    """
+    result = tsocket_simple_int_recv(req)
+    tevent_req_received(req)
+    return result
+
+
+# -- backends in the C style ------------------------------------------------------------------------------------------
+
+
+class _OpsTransport:
+    """The operations of a backend, which come as pairs of ``_send`` and ``_recv``, as a transport."""
+
+    __slots__ = ("dgram", "ops")
+
+    def __init__(self, dgram: tdgram_context, ops: tdgram_context_ops) -> None:
+        self.dgram = dgram
+        self.ops = ops
+
+    def _op(self, name: str) -> Callable[..., Any]:
+        op: Callable[..., Any] | None = getattr(self.ops, name)
+        if op is None:
+            raise TypeError(f"the datagram backend {self.ops.name!r} has no operation {name}")
+        return op
+
+    def _begin(self, req: tevent_req, name: str, done: Callable[[tevent_req], None], *arguments: object) -> bool:
+        sub: tevent_req | None = self._op(name)(req, req.op_ev, self.dgram, *arguments)
+        if sub is None:
+            return False
+        req.op_sub = sub
+        tevent_req_set_callback(sub, done, req)
+        return True
+
+    def recvfrom(self, req: tevent_req) -> bool:
+        if not self._begin(req, "recvfrom_send", self._recvfrom_done):
+            return False
+        # The one operation whose backend may have finished already: its datagram is taken now.
+        if req.op_sub.status != IN_PROGRESS:
+            recvfrom_at_once(*self._recvfrom_end(req.op_sub))
+        return True
+
+    def _recvfrom_done(self, sub: tevent_req) -> None:
+        recvfrom_over(*self._recvfrom_end(sub))
+
+    def _recvfrom_end(self, sub: tevent_req) -> tuple[tevent_req, int, int]:
+        req = tevent_req_callback_data(sub, tevent_req)
+        ret, err, req.op_vector, req.op_more = self._op("recvfrom_recv")(sub, req)
+        return _outcome(req, ret, err)
+
+    def sendto(self, req: tevent_req) -> bool:
+        return self._begin(req, "sendto_send", self._sendto_done, req.op_vector, req.op_more)
+
+    def _sendto_done(self, sub: tevent_req) -> None:
+        req = tevent_req_callback_data(sub, tevent_req)
+        sendto_over(*_outcome(req, *self._op("sendto_recv")(sub)))
+
+    def disconnect(self, req: tevent_req) -> bool:
+        return self._begin(req, "disconnect_send", self._disconnect_done)
+
+    def _disconnect_done(self, sub: tevent_req) -> None:
+        req = tevent_req_callback_data(sub, tevent_req)
+        over(*_outcome(req, *self._op("disconnect_recv")(sub)))
+
+    def stop_recvfrom(self, req: tevent_req) -> None:
+        """The backend's request is freed by the caller, which is all there is to stop."""
+
+    stop_sendto = stop_recvfrom
+
+
+def _outcome(req: tevent_req, ret: int, err: int) -> tuple[tevent_req, int, int]:
+    """What a backend's ``_recv`` said; a failure without a reason must not leave the request hanging."""
+    return req, ret, EIO if ret == -1 and not err else err
+
+
+_HERE: Final = (stop_dgram_operation.__code__, 0)
