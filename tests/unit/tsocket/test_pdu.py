@@ -380,7 +380,8 @@ class TestMemory:
         def allocate(mem_ctx: TALLOC_CTX) -> Any:
             vector = talloc_array(mem_ctx, iovec, 1)
             vector[0] = iovec(bytearray(1), 1)
-            talloc_set_destructor(vector, lambda _, n=len(vectors): freed.append(n) or 0)
+            number = len(vectors)
+            talloc_set_destructor(vector, lambda _: freed.append(number) or 0)
             vectors.append(vector)
             return vector
 
