@@ -108,9 +108,9 @@ class TestMessages:
     @pytest.mark.parametrize(
         "rdata",
         [
-            b"\xc0\x1e",  # points to itself
+            b"\xc0\x24",  # points to itself
             b"\xc0\xff",  # points behind everything
-            b"\1a\xc0\x1e",  # loops through its own label
+            b"\1a\xc0\x24",  # loops through its own label
             b"\x40a\0",  # a label of a reserved kind
             b"\5ab",  # ends inside a label
             b"\0\0",  # more data than the name
