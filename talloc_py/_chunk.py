@@ -38,6 +38,7 @@ __all__ = [
     "lazy_children",
     "link",
     "location_text",
+    "make_oldest",
     "reference_handle",
     "talloc_buffer",
     "talloc_list",
@@ -219,10 +220,29 @@ def name_of(c: chunk) -> str | None:
     if isinstance(name, str):
         return str.partition(name, "\0")[0] if "\0" in name else name
     if name is CONTENT:
-        return str.partition(c.obj, "\0")[0] if c.obj is not None else "(string)"
+        return _content_name(c.obj)
     if type(name) is tuple:
         return (name[2] if len(name) == 3 else "") + location_text(name)
     return info_of(name).name
+
+
+def _content_name(obj: Any) -> str:
+    """The name of a string, also after it was made a buffer; a dead one has forgotten it."""
+    if obj is None:
+        return "(string)"
+    if isinstance(obj, str):
+        return str.partition(obj, "\0")[0]
+    return decode(bytes(obj).partition(b"\0")[0]) if isinstance(obj, bytearray) else ""
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a C string, without its NUL."""
+    return str.encode(text, "utf-8", "surrogateescape")
+
+
+def decode(raw: bytes) -> str:
+    """The str of a C string's bytes."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def header_of(ptr: object) -> chunk | None:
@@ -307,7 +327,7 @@ def string_size(text: str) -> int:
     """The bytes of a C string, with its NUL."""
     if str.isascii(text):
         return str.__len__(text) + 1
-    return len(str.encode(text, "utf-8", "surrogateescape")) + 1
+    return len(encode(text)) + 1
 
 
 def link(
@@ -362,25 +382,54 @@ def attach_guarded(obj: Any, ctx: Any, name: Any, size: int = -1, prefix: int = 
     """As `attach`, for a class whose ``__setattr__`` may be the user's: that is not called."""
     c = link(obj, ctx, name, None, size, prefix)
     if c is not None:
-        _header_slot.__set__(obj, c)
+        set_header(obj, c)
     return c
+
+
+def set_header(obj: Any, c: chunk) -> None:
+    """Put a header into the slot of an object, whatever its class."""
+    _header_slots.get(type(obj), _header_slot).__set__(obj, c)
+
+
+def become(c: chunk, obj: Any, where: Any) -> Any:
+    """Let *obj* be the object of a chunk from now on; the old one is like freed. Gives *obj*."""
+    old = c.obj
+    if obj is not old:
+        grave = chunk()
+        grave.obj = grave.parent = grave.next = grave.prev = grave.child = grave.destructor = grave.extra = None
+        grave.name = name_of(c)
+        grave.where = where
+        set_header(old, grave)
+        set_header(obj, c)
+        c.obj = obj
+    return obj
+
+
+def make_plain(obj: Any) -> None:
+    """Take the header away from an object: it is no chunk any more, as if its class had been called."""
+    _header_slot.__delete__(obj)
 
 
 def attach_oldest(obj: Any, ctx: Any, name: Any, destructor: talloc_destructor_t | None = None) -> chunk | None:
     """As `attach`, but *obj* becomes the last, the oldest, of the children. O(number of children)."""
     c = attach(obj, ctx, name, destructor)
     if c is not None:
-        parent, second = c.parent, c.next
-        if parent is not None and second is not None:
-            parent.child = second
-            second.prev = None
-            last = second
-            while last.next is not None:
-                last = last.next
-            last.next = c
-            c.prev = last
-            c.next = None
+        make_oldest(c)
     return c
+
+
+def make_oldest(c: chunk) -> None:
+    """Move the first child of its parent behind the last. O(number of children)."""
+    parent, second = c.parent, c.next
+    if parent is not None and second is not None:
+        parent.child = second
+        second.prev = None
+        last = second
+        while last.next is not None:
+            last = last.next
+        last.next = c
+        c.prev = last
+        c.next = None
 
 
 def unlink(c: chunk) -> None:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from talloc_py.core import TALLOC_CTX, attach, attach_oldest, bad_chunk, free_chunk, lazy_children, library_destructors
+from talloc_py._chunk import make_oldest
+from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, lazy_children, library_destructors
 
 from . import trace
 from .abort import tevent_abort
@@ -28,7 +29,9 @@ from .immediate import (
     im_append,
     im_remove,
     tevent_common_schedule_immediate,
+    tevent_create_immediate,
     tevent_immediate,
+    tevent_reset_immediate,
     tevent_schedule_immediate,
 )
 
@@ -260,16 +263,6 @@ def is_request(req: object) -> bool:
     return True
 
 
-def is_context(ev: object) -> bool:
-    """Whether *ev* is a live event context; TypeError for anything else, abort function for a freed one."""
-    if type(ev) is not tevent_context:
-        raise TypeError(f"a tevent_context is needed, not {type(ev).__name__}")
-    if ev._talloc_chunk.obj is not ev:
-        bad_chunk(ev)
-        return False
-    return True
-
-
 def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     """
     A request in progress without a state chunk; the location recorded is that of the frame *depth* levels up.
@@ -327,9 +320,10 @@ def _trigger_of(req: tevent_req) -> tevent_immediate:
     rare = rare_of(req)
     trigger = rare.trigger
     if trigger is None:
-        trigger = rare.trigger = _allocate(tevent_immediate)
-        trigger.init()
-        attach_oldest(trigger, req, tevent_immediate, tevent_immediate.destroy)
+        # Below the request itself not even a memory limit can forbid it: C has allocated it together with the request.
+        trigger = rare.trigger = tevent_create_immediate(req)
+        assert trigger is not None
+        make_oldest(trigger._talloc_chunk)
     return trigger
 
 
@@ -433,7 +427,7 @@ def schedule(req: tevent_req, ev: tevent_context) -> None:
     rare = req.rare
     if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
         if rare is not None and rare.trigger is not None and rare.trigger.im_ev is not None:
-            tevent_schedule_immediate(rare.trigger, ev, None, None)
+            tevent_reset_immediate(rare.trigger)
         im_append(ev, req)
         return
     # Somebody watches immediate events, or has them done in another way: show the real thing.
@@ -449,7 +443,7 @@ def unschedule(req: tevent_req) -> None:
     if req.im_ev is not None:
         im_remove(req)
     elif req.rare is not None and req.rare.trigger is not None and req.rare.trigger.im_ev is not None:
-        tevent_schedule_immediate(req.rare.trigger, req.rare.trigger.im_ev, None, None)
+        tevent_reset_immediate(req.rare.trigger)
 
 
 def drop_timer(rare: rare_features) -> None:

@@ -19,7 +19,8 @@ from . import trace
 from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
-from ._request import DONE, is_context, is_request
+from ._base import check_context
+from ._request import DONE, is_request
 from .req import tevent_req, tevent_req_create, tevent_req_done
 from .req import tevent_req_received
 from .trace import (
@@ -315,7 +316,7 @@ def _add(
     private_data: object,
     direct: bool,
 ) -> tevent_queue_entry | None:
-    if not (_is_queue(queue) and is_context(ev) and is_request(req)):
+    if not (_is_queue(queue) and check_context(ev) and is_request(req)):
         return None
     if trigger is not None and not callable(trigger):
         raise TypeError(f"the trigger must be callable or None, not {type(trigger).__name__}")

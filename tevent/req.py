@@ -13,6 +13,7 @@ from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
 from talloc_py.names import talloc_get_type_abort
 
 from . import trace
+from ._base import check_context
 from ._request import (
     DONE,
     IN_PROGRESS,
@@ -30,7 +31,6 @@ from ._request import (
     ERROR_MASK,
     drop_timer,
     finish,
-    is_context,
     is_request,
     new_request,
     notify,
@@ -346,7 +346,7 @@ def tevent_req_post(req: tevent_req, ev: tevent_context) -> tevent_req:
 
     Callbacks: once, as an immediate event of *ev*; a second post moves it behind what was scheduled since.
     """
-    if is_request(req) and is_context(ev):
+    if is_request(req) and check_context(ev):
         post(req, ev)
     return req
 
@@ -359,7 +359,7 @@ def tevent_req_defer_callback(req: tevent_req, ev: tevent_context | None) -> Non
 
     State and cleanup are not deferred. It holds for one call; None clears it.
     """
-    if is_request(req) and (ev is None or is_context(ev)):
+    if is_request(req) and (ev is None or check_context(ev)):
         rare_of(req).defer_ev = ev
 
 
@@ -381,7 +381,7 @@ def tevent_req_set_endtime(req: tevent_req, ev: tevent_context, endtime: timeval
         True; False after finishing *req* with `TEVENT_REQ_NO_MEMORY` where a memory limit forbids the timer.
         A second call replaces the first.
     """
-    if not is_request(req) or not is_context(ev):
+    if not is_request(req) or not check_context(ev):
         return False
     rare = rare_of(req)
     drop_timer(rare)
@@ -460,7 +460,7 @@ def tevent_req_poll(req: tevent_req, ev: tevent_context) -> bool:
         True once it is finished, at once if it is so already. False, with the errno of the loop, where the loop failed:
         ELOOP inside a handler, EAGAIN with a wait timeout of 0 and nothing to do.
     """
-    if not is_request(req) or not is_context(ev):
+    if not is_request(req) or not check_context(ev):
         return False
     while req.status == IN_PROGRESS:
         if tevent_loop_once(ev) != 0:

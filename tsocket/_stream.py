@@ -29,6 +29,7 @@ from talloc_py.core import (
     location_text,
 )
 from talloc_py.names import talloc_get_name
+from tevent._base import check_context
 from tevent._request import (
     DONE,
     NO_MEMORY,
@@ -36,7 +37,6 @@ from tevent._request import (
     USER_ERROR,
     conclude,
     finish,
-    is_context,
     is_request,
     new_request,
     operation,
@@ -330,7 +330,7 @@ def new_operation(
 def raise_unless_usable(ev: tevent_context, stream: tstream_context) -> None:
     """TypeError or the abort function for a context or stream that cannot be used."""
     if type(ev) is not tevent_context or ev._talloc_chunk.obj is not ev:
-        is_context(ev)
+        check_context(ev)
     if type(stream) is not tstream_context or stream._talloc_chunk.obj is not stream:
         is_stream(stream)
 

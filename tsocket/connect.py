@@ -12,7 +12,8 @@ from errno import EINPROGRESS, EINVAL, EIO, ENOMEM
 
 from talloc_py.core import TALLOC_CTX, caller, talloc_free, talloc_move, talloc_set_destructor
 from tevent import get_errno
-from tevent._request import is_context, tevent_req
+from tevent._base import check_context
+from tevent._request import tevent_req
 from tevent.context import tevent_context
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd
 from tevent.req import (
@@ -85,7 +86,7 @@ def _connect_send(
     remote: tsocket_address,
     families: tuple[int, ...],
 ) -> tevent_req | None:
-    if not is_context(ev):
+    if not check_context(ev):
         return None
     mine, peer = bsd_address_abort(local), bsd_address_abort(remote)
     if mine is None or peer is None:

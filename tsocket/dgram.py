@@ -25,11 +25,11 @@ from talloc_py.core import (
 )
 from talloc_py.names import talloc_get_type_abort
 from talloc_py.types import uint8_t
+from tevent._base import check_context
 from tevent._request import (
     DONE,
     IN_PROGRESS,
     finish,
-    is_context,
     is_request,
     new_request,
     operation,
@@ -294,7 +294,7 @@ def new_dgram_operation(
     mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: tdgram_context, op: operation
 ) -> tevent_req | None:
     """The request of an operation on *dgram*, for the public function that calls this."""
-    if not is_context(ev) or not is_dgram(dgram):
+    if not check_context(ev) or not is_dgram(dgram):
         return None
     req = new_request(mem_ctx, 3)
     if req is None:
