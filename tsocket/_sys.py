@@ -48,7 +48,7 @@ from _socket import (
     inet_ntop,
     inet_pton,
 )
-from os import close, read, readv, set_blocking, writev
+from os import close, readv, set_blocking, writev
 from select import POLLERR, POLLHUP, POLLNVAL, POLLRDHUP
 from termios import FIONREAD
 
@@ -103,9 +103,8 @@ __all__ = [
     "inet_pton",
     "local_address",
     "poll",
-    "read",
     "readv",
-    "recv_into",
+    "recvmsg_into",
     "sendmsg",
     "set_blocking",
     "set_option",
@@ -275,10 +274,11 @@ def sendmsg(fd: int, buffers: Sequence[ReadableBuffer]) -> int:
         sock.detach()
 
 
-def recv_into(fd: int, buffer: WriteableBuffer, flags: int) -> int:
-    """``recv(2)`` into *buffer*: the number of bytes received."""
+def recvmsg_into(fd: int, buffer: WriteableBuffer, flags: int) -> int:
+    """``recvmsg(2)`` into *buffer*, without address and control data: the number of bytes received."""
     sock = socket_around(fd, AF_UNIX)
     try:
-        return sock.recv_into(buffer, 0, flags)
+        # Not recv_into(), which does not ask the system when the buffer is empty.
+        return sock.recvmsg_into([buffer], 0, flags)[0]
     finally:
         sock.detach()

@@ -6,15 +6,15 @@ Mirrors the datagram part of ``lib/tsocket/tsocket_bsd.c``.  `tdgram_bsd` is the
 knows one receive and one send that wait, keeps one fd event for both, and makes no requests of its own.
 
 Cost: a receive is one wake-up, one ``ioctl(FIONREAD)`` and one ``recvfrom`` straight into the buffer that the caller
-gets; interest in reading is left on afterwards.  A send is one ``sendto``, without the event loop, as long as the system
-takes it.
+gets; interest in reading is left on afterwards.  A send is one ``sendto``, without the event loop, as long as the
+system takes it.
 """
 
 from __future__ import annotations
 
 from errno import EINVAL, EMSGSIZE, ENOMEM, ENOTCONN
 
-from talloc_py.array import talloc_buffer
+from talloc_py._chunk import talloc_buffer
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
 from tevent.errno import get_errno, set_errno
 from tevent.fd import (
@@ -30,7 +30,6 @@ from tevent.fd import (
 from . import _sys
 from ._stream import later
 from ._sys import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
-from .async_sock import samba_socket_poll_or_sock_error
 from .bsd_address import bsd_address_abort
 from .bsd_socket import RETRY, connect_socket, errno_of, open_socket
 from .dgram import (
@@ -44,6 +43,7 @@ from .dgram import (
     tdgram_context,
     tdgram_context_ops,
 )
+from .socket_error import samba_socket_poll_or_sock_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from _typeshed import ReadableBuffer
+
     from tevent._request import tevent_req
     from tevent.context import tevent_context
 
@@ -107,7 +108,7 @@ class tdgram_bsd(TALLOC_CTX):
             import warnings
 
             warnings.warn(f"unfreed datagram socket on descriptor {self.fd}", ResourceWarning, 1, self)
-            self._close()
+            self._close_descriptor()
 
     # -- the descriptor -----------------------------------------------------------------------------------------------
 
@@ -133,6 +134,9 @@ class tdgram_bsd(TALLOC_CTX):
     def _close(self) -> int:
         """Close the descriptor: 0 or an errno. The fd event goes first, as a number may be used again at once."""
         self._forget_event()
+        return self._close_descriptor()
+
+    def _close_descriptor(self) -> int:
         if self._sock is not None:
             self._sock.detach()
             self._sock = None
@@ -445,7 +449,8 @@ def tdgram_inet_udp_broadcast_socket(
     struct tdgram_context **dgram)``
 
     Returns:
-        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for a *local* that is no IPv4 address, else that of ``bind(2)``.
+        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for a *local* that is no IPv4 address, else that of
+        ``bind(2)``.
     """
     return _make_socket((AF_INET,), local, None, True, mem_ctx)
 
@@ -467,8 +472,9 @@ def tdgram_unix_socket(
         mem_ctx: The owner of the context.
 
     Returns:
-        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for an address that is no unix address, EADDRINUSE for a *local*
-        path that exists, ENOENT for a directory or a peer that is missing, ECONNREFUSED for a peer that is no socket.
+        ``(0, dgram)``; ``(-1, None)`` with errno: EINVAL for an address that is no unix address, EADDRINUSE for a
+        *local* path that exists, ENOENT for a directory or a peer that is missing, ECONNREFUSED for a peer that is no
+        socket.
     """
     return _make_socket((AF_UNIX,), local, remote, False, mem_ctx)
 

@@ -20,7 +20,6 @@ from tevent.context import tevent_context
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
 
 from . import _sys
-from .async_sock import samba_socket_poll_or_sock_error
 from ._stream import (
     advance,
     disconnect_step,
@@ -35,6 +34,7 @@ from ._stream import (
     writev_over,
     writev_step,
 )
+from .socket_error import samba_socket_poll_or_sock_error
 from .stream_backend import tstream_context_ops
 
 TYPE_CHECKING = False
@@ -101,7 +101,7 @@ class tstream_bsd(TALLOC_CTX):
         fde = self.fde
         if self.ev is not ev:
             monitor = self.stream.monitor_req
-            if self.reader is not None or self.writer is not None or monitor is not None and monitor.op_ev is not ev:
+            if self.reader is not None or self.writer is not None or (monitor is not None and monitor.op_ev is not ev):
                 return EINVAL  # all that wait must wait on the same context
             self._forget_event()
             fde = None
@@ -312,7 +312,7 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
         return
     if bsd.error == 0:
         bsd.error = get_errno() if samba_socket_poll_or_sock_error(bsd.fd) == -1 else EPIPE
-    if flags & _WRITE and writer is not None or reader is None and writer is not None:
+    if (flags & _WRITE and writer is not None) or (reader is None and writer is not None):
         bsd._stop_writing()
         writev_over(writer, -1, bsd.error)
     elif reader is not None:
