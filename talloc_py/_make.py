@@ -22,6 +22,7 @@ from ._chunk import (
     talloc_string,
 )
 from ._free import drop_handle, free_internal
+from ._rare import POOL_BYTES, become_pool, rare
 from .types import MAX_TALLOC_SIZE, info_of, needs_no_arguments
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ __all__ = [
     "new_struct",
     "require_int",
     "require_str",
+    "set_name_format",
 ]
 
 
@@ -126,21 +128,51 @@ def plain_instance(info: type_info) -> Any:
     return obj
 
 
-def new_struct(ctx: Any, type_arg: Any, name: Any, size: int = -1, prefix: int = 0) -> Any:
-    """A chunk that is an instance of a subclass of TALLOC_CTX, or, for another type, an array of one."""
+def new_struct(ctx: Any, type_arg: Any, name: Any, pool_size: int = -1) -> Any:
+    """
+    A chunk that is an instance of a subclass of TALLOC_CTX, or, for another type, an array of one.
+
+    With a *pool_size* it is a pool as well.
+    """
     info = info_of(type_arg)
     if not info.is_chunk:
-        return new_array(ctx, type_arg, 1, name)
-    if info.size >= MAX_TALLOC_SIZE:
+        if pool_size < 0:
+            return new_array(ctx, type_arg, 1, name)
+        obj = _one_element(info, type_arg)
+    elif info.size >= MAX_TALLOC_SIZE:
         return None
-    if info.type is TALLOC_CTX:
-        return _new_void(ctx, name, size, prefix)
-    obj = _bare_instance(info)
-    c = attach_guarded(obj, ctx, name, size, prefix)
+    else:
+        obj = TALLOC_CTX() if info.type is TALLOC_CTX else _bare_instance(info)
+    if pool_size < 0:
+        c = attach_guarded(obj, ctx, name, info.size)
+    else:
+        c = attach_guarded(obj, ctx, name, pool_size, POOL_BYTES)
     if c is None:
         return None
+    if pool_size >= 0:
+        become_pool(c, pool_size, info.size)
+    if info.type is TALLOC_CTX:
+        # A context of one byte: what C's sizeof(void) makes of talloc(ctx, TALLOC_CTX).
+        if c.extra is None:
+            c.extra = rare()
+        c.extra.body = 1
+    elif info.is_chunk:
+        _initialise(c, obj, info)
+    return obj
+
+
+def _one_element(info: type_info, type_arg: Any) -> Any:
+    """An array of one element that is no chunk yet."""
+    if info.is_bytes:
+        return talloc_buffer(1)
+    obj: talloc_list[Any] = talloc_list(zero_elements(info, 1))
+    obj.element = type_arg
+    return obj
+
+
+def _initialise(c: chunk, obj: Any, info: type_info) -> None:
+    """Run ``__init__`` on a chunk that is complete by now, so that it may allocate on it, and zero what is left."""
     if info.runs_init:
-        # The chunk is complete by now: __init__ may allocate on its object.
         try:
             type(obj).__init__(obj)
         except BaseException:
@@ -148,21 +180,6 @@ def new_struct(ctx: Any, type_arg: Any, name: Any, size: int = -1, prefix: int =
             raise
     if info.fill is not None:
         info.fill(obj)
-    return obj
-
-
-def _new_void(ctx: Any, name: Any, size: int, prefix: int) -> TALLOC_CTX | None:
-    """A context of one byte: what C's sizeof(void) makes of talloc(ctx, TALLOC_CTX)."""
-    from ._rare import rare
-
-    obj = TALLOC_CTX()
-    c = attach_guarded(obj, ctx, name, 1 if size < 0 else size, prefix)
-    if c is None:
-        return None
-    if c.extra is None:
-        c.extra = rare()
-    c.extra.body = 1
-    return obj
 
 
 def _bare_instance(info: type_info) -> Any:
@@ -185,9 +202,21 @@ def _bare_instance(info: type_info) -> Any:
 
 def _discard(c: chunk) -> None:
     """Take back a chunk whose ``__init__`` has failed; its children are freed in the ordinary way."""
-    where = caller(2)
+    where = caller(4)
     c.destructor = None
     while c.extra is not None and c.extra.refs is not None:
         drop_handle(c.extra.refs, where, [])
     if c.obj is not None:
         free_internal(c, where)
+
+
+def set_name_format(c: chunk, fmt: str, args: tuple[object, ...]) -> talloc_string | None:
+    """Name *c* by a format: the name is a child of it. None, and unnamed, where a memory limit refuses."""
+    text = fmt
+    if "%" in fmt:
+        from ._format import vformat
+
+        text = vformat(fmt, args)
+    name = new_string(c.obj, text, ".name")
+    c.name = name
+    return name

@@ -22,6 +22,11 @@ HEADER_BYTES = 96
 POOL_BYTES = 32
 HANDLE_BYTES = 32
 
+#: Answers of `rebook`.
+REFUSED = 0
+KEEP = 1
+RENAME = 2
+
 
 def align16(size: int) -> int:
     """Round *size* up to a multiple of 16, as C does with what goes into a pool."""
@@ -120,6 +125,15 @@ def pool_take(pool: pool_space | None, extra: rare, size: int, prefix: int) -> b
     return True
 
 
+def become_pool(c: chunk, size: int, body: int) -> None:
+    """Let a new chunk be a pool of *size* bytes, of which the first *body* are taken by the object itself."""
+    extra = c.extra
+    if extra is None:
+        extra = c.extra = rare()
+    extra.size = body
+    extra.pool = pool_space(c, size, body)
+
+
 def admit(new: chunk, parent_extra: rare, size: int, prefix: int = 0) -> bool:
     """
     Enter a new chunk below one that has rare fields: into its pool, else on the books of its limits.
@@ -187,3 +201,69 @@ def _leave_pool(extra: rare) -> None:
             _leave_limit(owner_extra)
     elif pool.end == extra.start + align16(HEADER_BYTES + extra.size):
         pool.end = extra.start
+
+
+def rebook(c: chunk, old: int, size: int) -> int:
+    """
+    Enter a new size of a chunk that is no pool. C's rules also say whether the chunk gets a new name.
+
+    REFUSED: a limit has no room. KEEP: in C the memory stays as it is, and so does the name. RENAME: it is new memory.
+    """
+    extra = c.extra
+    if extra is None or (extra.limit is None and extra.member is None):
+        return KEEP if size <= old < size + 1024 else RENAME
+    old = extra.size
+    if size == old:
+        return KEEP
+    if extra.member is not None:
+        return _rebook_member(extra, extra.member, size)
+    if size > old and not limit_allows(extra.limit, size - old):
+        return REFUSED
+    extra.size = size
+    if size > old:
+        limit_grow(extra.limit, size - old)
+    else:
+        limit_shrink(extra.limit, old - size)
+    return RENAME
+
+
+def _rebook_member(extra: rare, pool: pool_space, size: int) -> int:
+    """The new size of a chunk in a pool, in C's order of attempts."""
+    here = align16(HEADER_BYTES + extra.size)
+    needed = align16(HEADER_BYTES + size)
+    is_last = extra.start + here == pool.end
+    if size < extra.size and extra.limit is None:
+        extra.size = size
+        if is_last:
+            pool.end = extra.start + needed
+        return KEEP
+    if pool.alone():
+        if pool.size - pool.first >= needed:
+            extra.start = pool.first
+            extra.size = size
+            pool.end = pool.first + needed
+            return RENAME
+        is_last = False
+    if needed == here:
+        extra.size = size
+        return KEEP
+    if is_last and pool.size - pool.end >= needed - here:
+        extra.size = size
+        pool.end = extra.start + needed
+        return KEEP
+    return _move_member(extra, pool, size)
+
+
+def _move_member(extra: rare, pool: pool_space, size: int) -> int:
+    """Give a member a new place in its pool, or one outside: that is charged, but without a header."""
+    place = rare()
+    if not pool_take(pool, place, size, 0):
+        if not limit_allows(extra.limit, size):
+            return REFUSED
+    _leave_pool(extra)
+    extra.member = place.member
+    extra.start = place.start
+    extra.size = size
+    if place.member is None:
+        limit_grow(extra.limit, size)
+    return RENAME

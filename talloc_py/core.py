@@ -42,8 +42,9 @@ from ._free import (
     reference_of,
     steal_internal,
 )
-from ._make import new_buffer, new_context, new_list, new_string, new_struct, require_int, require_str
-from .types import copy_fields, info_of, infos
+from ._make import new_buffer, new_context, new_list, new_struct, require_int, require_str, set_name_format
+from .names import check_type, talloc_get_name, talloc_get_type, talloc_get_type_abort
+from .types import char, copy_fields, info_of, infos, is_pointer_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar, overload
 
     from ._chunk import talloc_destructor_t as talloc_destructor_t
-    from .types import char, int8_t, uint8_t
+    from .types import int8_t, uint8_t
 
     C = TypeVar("C", bound=TALLOC_CTX)
     B = TypeVar("B", char, int8_t, uint8_t, bytes, bytearray)
@@ -70,6 +71,7 @@ __all__ = [
     "bad_chunk",
     "being_freed",
     "caller",
+    "check_type",
     "chunk",
     "chunk_of",
     "free_chunk",
@@ -80,10 +82,12 @@ __all__ = [
     "name_of",
     "owner_of",
     "pointed_type",
-    "set_name_format",
     "talloc",
     "talloc_free",
     "talloc_free_children",
+    "talloc_get_name",
+    "talloc_get_type",
+    "talloc_get_type_abort",
     "talloc_init",
     "talloc_is_parent",
     "talloc_memdup",
@@ -283,24 +287,12 @@ def _named(context: TALLOC_CTX | None, size: int, fmt: str, args: tuple[object, 
     try:
         name = set_name_format(c, fmt, args)
     except BaseException:
-        free_internal(c, caller(1))
+        free_internal(c, caller(2))
         raise
     if name is None:
-        free_internal(c, caller(1))
+        free_internal(c, caller(2))
         return None
     return obj
-
-
-def set_name_format(c: chunk, fmt: str, args: tuple[object, ...]) -> talloc_string | None:
-    """Name *c* by a format: the name is a child of it. None, and unnamed, where a memory limit refuses."""
-    text = fmt
-    if "%" in fmt:
-        from ._format import vformat
-
-        text = vformat(fmt, args)
-    name = new_string(c.obj, text, ".name")
-    c.name = name
-    return name
 
 
 def talloc_size(ctx: TALLOC_CTX | None, size: int) -> talloc_buffer | None:
@@ -324,22 +316,16 @@ def talloc_zero_size(ctx: TALLOC_CTX | None, size: int) -> talloc_buffer | None:
     return new_buffer(ctx, require_int(size, "size"), caller(1))
 
 
-def pointed_type(ptr: object) -> Any:
-    """The type that *ptr* points to: itself where it is a type, else that of the object."""
-    if isinstance(ptr, type):
-        return ptr
-    cls = type(ptr)
+def pointed_type(ptr: Any) -> Any:
+    """The type that *ptr* points to: itself where it is a type, else what it is an instance of."""
+    cls = _type(ptr)
     if cls is talloc_list:
-        return ptr.element  # type: ignore[attr-defined]
-    if isinstance(ptr, str):
-        from .types import char
-
-        return char
-    if isinstance(ptr, bytearray):
-        return bytearray
-    if getattr(cls, "__origin__", None) is not None or ptr is None or cls is _type(int | None):
+        return ptr.element
+    if isinstance(ptr, _type) or is_pointer_type(ptr):
         return ptr
-    return cls
+    if isinstance(ptr, str):
+        return char
+    return bytearray if isinstance(ptr, bytearray) else cls
 
 
 if TYPE_CHECKING:

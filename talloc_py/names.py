@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from . import _abort
 from ._chunk import TALLOC_CTX, bad_chunk, caller, chunk, chunk_of, location_text, name_of
-from ._make import require_str
+from ._make import require_str, set_name_format
 from ._walk import ancestors
-from .core import set_name_format
 from .types import info_of
 
 TYPE_CHECKING = False
@@ -78,15 +77,9 @@ def talloc_set_type(ptr: TALLOC_CTX, type: Any) -> None:
     C: ``#define talloc_set_type(ptr, type)``
     """
     c = chunk_of(ptr)
-    name = type_as_name(type)
+    info_of(type)  # TypeError now where it is no type, not when somebody reads the name
     if c is not None:
-        c.name = name
-
-
-def type_as_name(type_arg: Any) -> Any:
-    """What is kept as the name of a chunk of this type."""
-    info = info_of(type_arg)
-    return info.name if info.pointer else type_arg
+        c.name = type
 
 
 def talloc_get_name(ptr: TALLOC_CTX) -> str:

@@ -197,7 +197,7 @@ def info_of(type_arg: Any) -> type_info:
 
 def _pointer_info(type_arg: Any) -> type_info | None:
     """The pointer ``T | None`` (or ``Optional[T]``); None where *type_arg* is no such thing."""
-    if not isinstance(type_arg, _UnionType) and not _is_typing_union(type_arg):
+    if not is_pointer_type(type_arg):
         return None
     targets = [arg for arg in type_arg.__args__ if arg is not _NoneType]
     if len(targets) != 1 or len(targets) == len(type_arg.__args__):
@@ -212,10 +212,12 @@ def _pointer_info(type_arg: Any) -> type_info | None:
     return info
 
 
-def _is_typing_union(type_arg: Any) -> bool:
-    """Whether *type_arg* is ``typing.Optional[...]``; nobody has one who has not imported typing."""
+def is_pointer_type(type_arg: Any) -> bool:
+    """Whether *type_arg* is a union, ``T | None`` or ``Optional[T]``; nobody has the latter without typing."""
+    if type(type_arg) is _UnionType:
+        return True
     typing = sys.modules.get("typing")
-    return typing is not None and getattr(type_arg, "__origin__", None) is typing.Union
+    return typing is not None and type(type_arg).__module__ == "typing" and type_arg.__origin__ is typing.Union
 
 
 def _class_info(cls: Any) -> type_info:
