@@ -4,8 +4,8 @@ What every pair of connected streams must do, whatever carries the bytes.
 
 Each check is a plain function of *make_pair*, which takes an event context and an owner and returns two connected
 streams, and of *make_loop*, which makes a loop below an owner (`stream_kit.Loop`, or one of a simulated world).
-`CHECKS` has them all.  Nothing here knows how many turns of the loop an exchange takes, nor which errno a dead connection gives:
-that belongs to the backend.
+`CHECKS` has them all.  Nothing here knows how many turns of the loop an exchange takes, nor which errno a dead
+connection gives: that belongs to the backend.
 """
 
 from __future__ import annotations
