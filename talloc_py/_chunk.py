@@ -128,10 +128,12 @@ class TALLOC_CTX:
     `dataclasses.replace`) are such plain instances too.
     """
 
-    __slots__ = ("_talloc_chunk",)
-
     if TYPE_CHECKING:
+        # Not told of the slot, a checker lets this class be combined with str, bytearray and list.
+        __slots__ = ()
         _talloc_chunk: chunk
+    else:
+        __slots__ = ("_talloc_chunk",)
 
     def __getstate__(self) -> object:
         # object's own way, without its check that all slots are known: the header is not part of a copy.
@@ -140,17 +142,24 @@ class TALLOC_CTX:
 
 _header_slot: Any = TALLOC_CTX.__dict__["_talloc_chunk"]
 # copy and pickle take over the slots that a class lists here; the header must not be among them.
-TALLOC_CTX.__slots__ = ()  # type: ignore[misc]  # the slot itself exists already
+TALLOC_CTX.__slots__ = ()
 set_chunk_base(TALLOC_CTX)
 
 if TYPE_CHECKING:
 
-    class talloc_string(str, TALLOC_CTX): ...  # type: ignore[misc]
+    # To a checker they are what isinstance() says: subclasses of both.
 
-    class talloc_buffer(bytearray, TALLOC_CTX): ...  # type: ignore[misc]
+    class talloc_string(str, TALLOC_CTX):
+        __slots__ = ()
 
-    class talloc_list(list[E], TALLOC_CTX, Generic[E]):  # type: ignore[misc]
+    class talloc_buffer(bytearray, TALLOC_CTX):
+        __slots__ = ()
+
+    class talloc_list(list[E], TALLOC_CTX, Generic[E]):
+        __slots__ = ()
+
         element: Any
+
         def __init__(self, iterable: Iterable[E] = (), /) -> None: ...
 
 else:
@@ -221,8 +230,9 @@ def name_of(c: chunk) -> str | None:
         return str.partition(name, "\0")[0] if "\0" in name else name
     if name is CONTENT:
         return _content_name(c.obj)
-    if type(name) is tuple:
-        return (name[2] if len(name) == 3 else "") + location_text(name)
+    if isinstance(name, tuple):
+        place: tuple[Any, ...] = name  # pyright: ignore[reportUnknownVariableType]  # of an Any
+        return (place[2] if len(place) == 3 else "") + location_text(place)
     return info_of(name).name
 
 
@@ -309,7 +319,7 @@ def being_freed(c: chunk) -> bool:
 def size_of(c: chunk) -> int:
     """The size of a chunk as talloc_get_size() tells it; of a handle as limits and pools count it."""
     obj = c.obj
-    cls = type(obj)
+    cls: type[Any] = type(obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if cls is TALLOC_CTX:
         return 0 if c.extra is None else c.extra.body
     if cls is talloc_string:
@@ -341,15 +351,17 @@ def link(
     The caller must put it into the slot of *obj*. None when *ctx* is no chunk and the abort function returned, or a
     memory limit refuses.
     """
+    parent: chunk | None = None
     if ctx is None:
         parent = world.null
     else:
         try:
-            parent = ctx._talloc_chunk
-            good = parent.obj is ctx
+            header: chunk = ctx._talloc_chunk
+            if header.obj is ctx:
+                parent = header
         except Exception:  # whatever a user's __getattr__ raises
-            good = False
-        if not good:
+            pass
+        if parent is None:
             parent = bad_chunk(ctx)
             if parent is None:
                 return None
@@ -388,7 +400,8 @@ def attach_guarded(obj: Any, ctx: Any, name: Any, size: int = -1, prefix: int = 
 
 def set_header(obj: Any, c: chunk) -> None:
     """Put a header into the slot of an object, whatever its class."""
-    _header_slots.get(type(obj), _header_slot).__set__(obj, c)
+    cls: type[Any] = type(obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
+    _header_slots.get(cls, _header_slot).__set__(obj, c)
 
 
 def become(c: chunk, obj: Any, where: Any) -> Any:

@@ -202,10 +202,10 @@ def _float(spec: _spec, value: object) -> bytes:
     if not isinstance(value, (int, float)):
         raise TypeError(f"%{spec.letter} needs a float, not {type(value).__name__}")
     number = float(value)
-    sign = _sign(spec, "-" in _hex(number)[:1])
+    sign = _sign(spec, _is_negative(number))
     magnitude = abs(number)
-    if magnitude != magnitude or magnitude in (float("inf"),):
-        text = "nan" if magnitude != magnitude else "inf"
+    if magnitude != magnitude or magnitude == float("inf"):
+        text = f"{magnitude:f}"
         return _pad(spec, (sign + (text.upper() if spec.letter.isupper() else text)).encode())
     if spec.letter in "aA":
         text = _hex_float(spec, magnitude)
@@ -219,11 +219,11 @@ def _float(spec: _spec, value: object) -> bytes:
     return _pad(spec, (sign + prefix + text).encode())
 
 
-def _hex(number: float) -> str:
-    """``float.hex()``, with the sign also of a negative NaN."""
+def _is_negative(number: float) -> bool:
+    """Whether the sign bit is set: also of -0.0 and of a NaN."""
     from math import copysign
 
-    return "-" if copysign(1.0, number) < 0 else "+"
+    return copysign(1.0, number) < 0
 
 
 def _hex_float(spec: _spec, magnitude: float) -> str:

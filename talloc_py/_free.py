@@ -325,8 +325,9 @@ def steal_internal(new: chunk | None, c: chunk) -> None:
 def _leave_limits(c: chunk) -> None:
     """As in C only the limits above the nearest get back what moves away, and a limit that is moved forgets those."""
     extra = c.extra
-    assert extra is not None and extra.limit is not None
+    assert extra is not None
     limit = extra.limit
+    assert limit is not None
     size = limit_total(c, None, None)
     upper = limit.upper
     if limit.owner is c:

@@ -27,7 +27,6 @@ from .types import MAX_TALLOC_SIZE, info_of, needs_no_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from .types import type_info
@@ -82,7 +81,7 @@ def new_string(ctx: Any, text: str, name: Any = CONTENT) -> talloc_string | None
     return None if attach(obj, ctx, name) is None else obj
 
 
-def new_list(ctx: Any, items: Iterable[Any], element: Any, name: Any) -> talloc_list[Any] | None:
+def new_list(ctx: Any, items: Any, element: Any, name: Any) -> talloc_list[Any] | None:
     """An array of *items*, which are of the type *element*."""
     obj: talloc_list[Any] = talloc_list(items)
     obj.element = element

@@ -10,11 +10,12 @@ no stack are needed. Cost: O(chunks below).
 from __future__ import annotations
 
 from ._chunk import chunk, lazy_children, reference_handle, size_of
-from ._rare import HEADER_BYTES, POOL_BYTES
+from ._rare import HEADER_BYTES, POOL_BYTES, rare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from ._rare import memlimit
 
@@ -23,13 +24,14 @@ __all__ = ["ancestors", "limit_total", "look_into", "totals", "walk"]
 
 def look_into(c: chunk) -> chunk | None:
     """The first child of *c*, after those that are made only for a looker have been made."""
-    make = lazy_children.get(type(c.obj))
+    cls: type[Any] = type(c.obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
+    make = lazy_children.get(cls)
     if make is not None:
         make(c.obj)
     return c.child
 
 
-def walk(root: chunk, into: type[chunk] | None = None) -> Iterator[chunk]:
+def walk(root: chunk) -> Iterator[chunk]:
     """*root* and all chunks below, handles too; parents first, the newest child first. Nothing if it is dying."""
     if root.where is not None:
         return
@@ -107,8 +109,6 @@ def limit_total(root: chunk, old: memlimit | None, new: memlimit | None) -> int:
 
 
 def _change_limit(c: chunk, new: memlimit | None) -> None:
-    from ._rare import rare
-
     if c.extra is None:
         c.extra = rare()
     if c.extra.limit is None and c.extra.member is None and c.extra.pool is None:

@@ -25,15 +25,18 @@ from ._chunk import (
 )
 from ._make import new_array, new_buffer, require_int, zero_elements
 from ._rare import KEEP, REFUSED, rebook
+from ._typing import overload
 from .core import pointed_type
 from .refs import talloc_unlink
 from .types import MAX_TALLOC_SIZE, info_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar, overload
+    import builtins
+    from types import UnionType
+    from typing import Any, TypeVar
 
-    from .types import char, int8_t, type_info, uint8_t
+    from .types import byte_type, type_info
 
     T = TypeVar("T")
 
@@ -51,56 +54,70 @@ __all__ = [
     "talloc_zero_array",
 ]
 
-_type = type
+@overload
+def talloc_array(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, type: byte_type, count: int
+) -> talloc_buffer | None: ...
+@overload
+def talloc_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[int], count: int
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[str], count: int
+) -> talloc_list[str | None] | None: ...
+@overload
+def talloc_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[T], count: int
+) -> talloc_list[T] | None: ...
+@overload
+def talloc_array(ctx: TALLOC_CTX | None, type: UnionType, count: int) -> talloc_list[Any] | None: ...
+def talloc_array(ctx: TALLOC_CTX | None, type: Any, count: int) -> Any:
+    """
+    Make an array of *count* elements of a type.
 
-if TYPE_CHECKING:
-    byte_type = _type[char] | _type[int8_t] | _type[uint8_t] | _type[bytes] | _type[bytearray]
+    C: ``#define talloc_array(ctx, type, count)``
 
-    @overload
-    def talloc_array(ctx: TALLOC_CTX | None, type: byte_type, count: int) -> talloc_buffer | None: ...
-    @overload
-    def talloc_array(ctx: TALLOC_CTX | None, type: _type[T], count: int) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_array(ctx: TALLOC_CTX | None, type: object, count: int) -> talloc_list[Any] | None: ...
-    def talloc_array(ctx: TALLOC_CTX | None, type: Any, count: int) -> Any: ...
+    Args:
+        ctx: The owner.
 
-    @overload
-    def talloc_zero_array(ctx: TALLOC_CTX | None, type: byte_type, count: int) -> talloc_buffer | None: ...
-    @overload
-    def talloc_zero_array(ctx: TALLOC_CTX | None, type: _type[T], count: int) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_zero_array(ctx: TALLOC_CTX | None, type: object, count: int) -> talloc_list[Any] | None: ...
-    def talloc_zero_array(ctx: TALLOC_CTX | None, type: Any, count: int) -> Any: ...
+        type: A class, or ``T | None`` for pointers. One-byte types give a buffer, all others a list.
 
-else:
+        count: How many. The elements are zeros; instances, if *type* is any other class that can be called
+            without arguments; else None.
 
-    def talloc_array(ctx, type, count):
-        """
-        Make an array of *count* elements of a type.
+    Returns:
+        The array, named like the type; None if it is 256 MiB or more, *count* is negative, or a memory limit
+        refuses.
+    """
+    return new_array(ctx, type, count, type)
 
-        C: ``#define talloc_array(ctx, type, count)``
 
-        Args:
-            ctx: The owner.
+@overload
+def talloc_zero_array(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, type: byte_type, count: int
+) -> talloc_buffer | None: ...
+@overload
+def talloc_zero_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[int], count: int
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_zero_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[str], count: int
+) -> talloc_list[str | None] | None: ...
+@overload
+def talloc_zero_array(
+    ctx: TALLOC_CTX | None, type: builtins.type[T], count: int
+) -> talloc_list[T] | None: ...
+@overload
+def talloc_zero_array(ctx: TALLOC_CTX | None, type: UnionType, count: int) -> talloc_list[Any] | None: ...
+def talloc_zero_array(ctx: TALLOC_CTX | None, type: Any, count: int) -> Any:
+    """
+    Make an array of zeros; the same as `talloc_array` here, where nothing is uninitialised.
 
-            type: A class, or ``T | None`` for pointers. One-byte types give a buffer, all others a list.
-
-            count: How many. The elements are zeros; instances, if *type* is any other class that can be called
-                without arguments; else None.
-
-        Returns:
-            The array, named like the type; None if it is 256 MiB or more, *count* is negative, or a memory limit
-            refuses.
-        """
-        return new_array(ctx, type, count, type)
-
-    def talloc_zero_array(ctx, type, count):
-        """
-        Make an array of zeros; the same as `talloc_array` here, where nothing is uninitialised.
-
-        C: ``#define talloc_zero_array(ctx, type, count)``
-        """
-        return new_array(ctx, type, count, type)
+    C: ``#define talloc_zero_array(ctx, type, count)``
+    """
+    return new_array(ctx, type, count, type)
 
 
 def talloc_array_size(ctx: TALLOC_CTX | None, size: int, count: int) -> talloc_buffer | None:
@@ -120,25 +137,31 @@ def talloc_array_size(ctx: TALLOC_CTX | None, size: int, count: int) -> talloc_b
     return new_buffer(ctx, size * count, caller(1))
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_array_ptrtype(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, ptr: byte_type, count: int
+) -> talloc_buffer | None: ...
+@overload
+def talloc_array_ptrtype(
+    ctx: TALLOC_CTX | None, ptr: builtins.type[int], count: int
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_array_ptrtype(
+    ctx: TALLOC_CTX | None, ptr: builtins.type[str], count: int
+) -> talloc_list[str | None] | None: ...
+@overload
+def talloc_array_ptrtype(
+    ctx: TALLOC_CTX | None, ptr: builtins.type[T], count: int
+) -> talloc_list[T] | None: ...
+@overload
+def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: object, count: int) -> Any: ...
+def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: Any, count: int) -> Any:
+    """
+    Make an array of the type that *ptr* is, or is an instance of, named by the place of the call.
 
-    @overload
-    def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: byte_type, count: int) -> talloc_buffer | None: ...
-    @overload
-    def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: _type[T], count: int) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: object, count: int) -> Any: ...
-    def talloc_array_ptrtype(ctx: TALLOC_CTX | None, ptr: Any, count: int) -> Any: ...
-
-else:
-
-    def talloc_array_ptrtype(ctx, ptr, count):
-        """
-        Make an array of the type that *ptr* is, or is an instance of, named by the place of the call.
-
-        C: ``#define talloc_array_ptrtype(ctx, ptr, count)``
-        """
-        return new_array(ctx, pointed_type(ptr), count, caller(1))
+    C: ``#define talloc_array_ptrtype(ctx, ptr, count)``
+    """
+    return new_array(ctx, pointed_type(ptr), count, caller(1))
 
 
 def talloc_array_length(ctx: TALLOC_CTX | None) -> int:
@@ -160,65 +183,78 @@ def talloc_array_length(ctx: TALLOC_CTX | None) -> int:
     return 1
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_realloc(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: byte_type, count: int
+) -> talloc_buffer | None: ...
+@overload
+def talloc_realloc(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[int], count: int
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_realloc(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[str], count: int
+) -> talloc_list[str | None] | None: ...
+@overload
+def talloc_realloc(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[T], count: int
+) -> talloc_list[T] | None: ...
+@overload
+def talloc_realloc(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: UnionType, count: int
+) -> talloc_list[Any] | None: ...
+def talloc_realloc(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: Any, count: int) -> Any:
+    """
+    Give an array another length; use the returned object from then on.
 
-    @overload
-    def talloc_realloc(
-        ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: byte_type, count: int
-    ) -> talloc_buffer | None: ...
-    @overload
-    def talloc_realloc(
-        ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: _type[T], count: int
-    ) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_realloc(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: object, count: int) -> Any: ...
-    def talloc_realloc(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: Any, count: int) -> Any: ...
+    C: ``#define talloc_realloc(ctx, ptr, type, count)``
 
-    @overload
-    def talloc_realloc_zero(
-        ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: byte_type, count: int
-    ) -> talloc_buffer | None: ...
-    @overload
-    def talloc_realloc_zero(
-        ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: _type[T], count: int
-    ) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_realloc_zero(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: object, count: int) -> Any: ...
-    def talloc_realloc_zero(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: Any, count: int) -> Any: ...
+    Args:
+        ctx: The owner of a new array, if *ptr* is None; who gives *ptr* up, if *count* is 0; else ignored.
 
-else:
+        ptr: An array, buffer, string or struct. None makes a new array.
 
-    def talloc_realloc(ctx, ptr, type, count):
-        """
-        Give an array another length; use the returned object from then on.
+        type: The type of the elements. New ones are zero.
 
-        C: ``#define talloc_realloc(ctx, ptr, type, count)``
+        count: How many there shall be.
 
-        Args:
-            ctx: The owner of a new array, if *ptr* is None; who gives *ptr* up, if *count* is 0; else ignored.
+    Returns:
+        The array: the same object, or a new one that took the chunk over, and the old one is like freed. None if
+        *count* is 0 (*ptr* is freed, or a reference to it dropped); None, and *ptr* as it was, if it would be too
+        big, has references, is a pool, or a memory limit refuses.
 
-            ptr: An array, buffer, string or struct. None makes a new array.
+    Ownership: owner, place among the siblings, children and destructor stay.
+    """
+    return _realloc_array(ctx, ptr, type, count, type, caller(1))
 
-            type: The type of the elements. New ones are zero.
 
-            count: How many there shall be.
+@overload
+def talloc_realloc_zero(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: byte_type, count: int
+) -> talloc_buffer | None: ...
+@overload
+def talloc_realloc_zero(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[int], count: int
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_realloc_zero(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[str], count: int
+) -> talloc_list[str | None] | None: ...
+@overload
+def talloc_realloc_zero(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: builtins.type[T], count: int
+) -> talloc_list[T] | None: ...
+@overload
+def talloc_realloc_zero(
+    ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: UnionType, count: int
+) -> talloc_list[Any] | None: ...
+def talloc_realloc_zero(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, type: Any, count: int) -> Any:
+    """
+    As `talloc_realloc`; new elements are zero there too.
 
-        Returns:
-            The array: the same object, or a new one that took the chunk over, and the old one is like freed. None if
-            *count* is 0 (*ptr* is freed, or a reference to it dropped); None, and *ptr* as it was, if it would be too
-            big, has references, is a pool, or a memory limit refuses.
-
-        Ownership: owner, place among the siblings, children and destructor stay.
-        """
-        return _realloc_array(ctx, ptr, type, count, type, caller(1))
-
-    def talloc_realloc_zero(ctx, ptr, type, count):
-        """
-        As `talloc_realloc`; new elements are zero there too.
-
-        C: ``#define talloc_realloc_zero(ctx, ptr, type, count)``
-        """
-        return _realloc_array(ctx, ptr, type, count, type, caller(1))
+    C: ``#define talloc_realloc_zero(ctx, ptr, type, count)``
+    """
+    return _realloc_array(ctx, ptr, type, count, type, caller(1))
 
 
 def talloc_realloc_size(ctx: TALLOC_CTX | None, ptr: TALLOC_CTX | None, size: int) -> talloc_buffer | None:
@@ -265,7 +301,7 @@ def _realloc_array(ctx: Any, ptr: Any, type_arg: Any, count: object, name: Any, 
 def _resized(c: chunk, info: type_info, count: int, where: Any) -> Any:
     """Let the object of *c* have *count* elements: the same object if it can be, else one that takes its place."""
     obj = c.obj
-    cls = type(obj)
+    cls: type[Any] = type(obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if info.is_bytes:
         if cls is talloc_buffer:
             return _resize_buffer(c, obj, count, where)
@@ -301,7 +337,8 @@ def _bytes_of(obj: Any) -> bytes:
     if isinstance(obj, bytearray):
         return bytes(obj)
     if isinstance(obj, list):
-        return bytes(item & 0xFF if isinstance(item, int) else 0 for item in obj)  # type: ignore[misc]
+        items: list[Any] = obj  # pyright: ignore[reportUnknownVariableType]  # of an Any
+        return bytes(item & 0xFF if isinstance(item, int) else 0 for item in items)
     return b""
 
 

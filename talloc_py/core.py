@@ -43,19 +43,21 @@ from ._free import (
     steal_internal,
 )
 from ._make import new_buffer, new_context, new_list, new_struct, require_int, require_str, set_name_format
+from ._typing import overload
 from .names import check_type, talloc_get_name, talloc_get_type, talloc_get_type_abort
 from .types import char, copy_fields, info_of, infos, is_pointer_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from collections.abc import Callable
-    from typing import Any, TypeVar, overload
+    from types import UnionType
+    from typing import Any, TypeVar
 
     from ._chunk import talloc_destructor_t as talloc_destructor_t
-    from .types import int8_t, uint8_t
+    from .types import byte_type
 
     C = TypeVar("C", bound=TALLOC_CTX)
-    B = TypeVar("B", char, int8_t, uint8_t, bytes, bytearray)
     P = TypeVar("P", bound="TALLOC_CTX | None")
     T = TypeVar("T")
 
@@ -142,77 +144,77 @@ def talloc_test_get_magic() -> int:
     return id(chunk) & 0x7FFFFFF0
 
 
-if TYPE_CHECKING:
+@overload
+def talloc(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, type: builtins.type[C]
+) -> C | None: ...
+@overload
+def talloc(  # type: ignore[overload-overlap]
+    ctx: TALLOC_CTX | None, type: byte_type
+) -> talloc_buffer | None: ...
+@overload
+def talloc(
+    ctx: TALLOC_CTX | None, type: builtins.type[int]
+) -> talloc_list[int] | None: ...
+@overload
+def talloc(ctx: TALLOC_CTX | None, type: builtins.type[T]) -> talloc_list[T] | None: ...
+@overload
+def talloc(ctx: TALLOC_CTX | None, type: UnionType) -> talloc_list[Any] | None: ...
+def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
+    """
+    Make a chunk of a struct: an instance of the class *type*, owned by *ctx*.
 
-    @overload
-    def talloc(ctx: TALLOC_CTX | None, type: _type[C]) -> C | None: ...
-    @overload
-    def talloc(
-        ctx: TALLOC_CTX | None, type: _type[char] | _type[int8_t] | _type[uint8_t] | _type[bytes] | _type[bytearray]
-    ) -> talloc_buffer | None: ...
-    @overload
-    def talloc(ctx: TALLOC_CTX | None, type: _type[T]) -> talloc_list[T] | None: ...
-    @overload
-    def talloc(ctx: TALLOC_CTX | None, type: object) -> talloc_list[Any] | None: ...
-    def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any: ...
+    C: ``#define talloc(ctx, type)``
 
-else:
+    Args:
+        ctx: The owner; None for a chunk at top level.
 
-    def talloc(ctx, type):
-        """
-        Make a chunk of a struct: an instance of the class *type*, owned by *ctx*.
+        type: A subclass of `TALLOC_CTX`. It is called without arguments if it can be; declared fields (annotations
+            and slots) that then have no value get 0, False, 0.0 or None. Any other type gives an array of one
+            element: ``p = talloc(ctx, int); p[0] = 42``.
 
-        C: ``#define talloc(ctx, type)``
-
-        Args:
-            ctx: The owner; None for a chunk at top level.
-
-            type: A subclass of `TALLOC_CTX`. It is called without arguments if it can be; declared fields (annotations
-                and slots) that then have no value get 0, False, 0.0 or None. Any other type gives an array of one
-                element: ``p = talloc(ctx, int); p[0] = 42``.
-
-        Returns:
-            The chunk, named like the type; None if a memory limit refuses.
-        """
-        info = infos.get(type)
-        if info is None:
-            info = info_of(type)
-        if not info.quick:
-            return new_struct(ctx, type, type)
-        obj = type()
-        c = link(obj, ctx, type)
-        if c is None:
-            return None
-        obj._talloc_chunk = c
-        fill = info.fill
-        if fill is not None:
-            fill(obj)
-        return obj
+    Returns:
+        The chunk, named like the type; None if a memory limit refuses.
+    """
+    info = infos.get(type)
+    if info is None:
+        info = info_of(type)
+    if not info.quick:
+        return new_struct(ctx, type, type)
+    obj = type()
+    c = link(obj, ctx, type)
+    if c is None:
+        return None
+    obj._talloc_chunk = c
+    fill = info.fill
+    if fill is not None:
+        fill(obj)
+    return obj
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_zero(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]  # first fit
+    ctx: TALLOC_CTX | None, type: builtins.type[C]
+) -> C | None: ...
+@overload
+def talloc_zero(  # type: ignore[overload-overlap]
+    ctx: TALLOC_CTX | None, type: byte_type
+) -> talloc_buffer | None: ...
+@overload
+def talloc_zero(
+    ctx: TALLOC_CTX | None, type: builtins.type[int]
+) -> talloc_list[int] | None: ...
+@overload
+def talloc_zero(ctx: TALLOC_CTX | None, type: builtins.type[T]) -> talloc_list[T] | None: ...
+@overload
+def talloc_zero(ctx: TALLOC_CTX | None, type: UnionType) -> talloc_list[Any] | None: ...
+def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
+    """
+    Make a chunk of a struct whose fields are zero; the same as `talloc` here, where nothing is uninitialised.
 
-    @overload
-    def talloc_zero(ctx: TALLOC_CTX | None, type: _type[C]) -> C | None: ...
-    @overload
-    def talloc_zero(
-        ctx: TALLOC_CTX | None, type: _type[char] | _type[int8_t] | _type[uint8_t] | _type[bytes] | _type[bytearray]
-    ) -> talloc_buffer | None: ...
-    @overload
-    def talloc_zero(ctx: TALLOC_CTX | None, type: _type[T]) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_zero(ctx: TALLOC_CTX | None, type: object) -> talloc_list[Any] | None: ...
-    def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any: ...
-
-else:
-
-    def talloc_zero(ctx, type):
-        """
-        Make a chunk of a struct whose fields are zero; the same as `talloc` here, where nothing is uninitialised.
-
-        C: ``#define talloc_zero(ctx, type)``
-        """
-        return talloc(ctx, type)
+    C: ``#define talloc_zero(ctx, type)``
+    """
+    return talloc(ctx, type)
 
 
 def talloc_new(ctx: TALLOC_CTX | None) -> TALLOC_CTX | None:
@@ -225,12 +227,12 @@ def talloc_new(ctx: TALLOC_CTX | None) -> TALLOC_CTX | None:
         The context; None if a memory limit refuses.
     """
     frame = _getframe(1)
-    obj = TALLOC_CTX()
+    obj: Any = TALLOC_CTX()
     c = link(obj, ctx, (frame.f_code, frame.f_lasti, "talloc_new: "))
     if c is None:
         return None
     obj._talloc_chunk = c
-    return obj
+    return obj  # type: ignore[no-any-return]
 
 
 def talloc_init(fmt: str, *args: object) -> TALLOC_CTX | None:
@@ -242,25 +244,17 @@ def talloc_init(fmt: str, *args: object) -> TALLOC_CTX | None:
     return _named(None, 0, fmt, args)  # type: ignore[no-any-return]
 
 
-if TYPE_CHECKING:
+def talloc_named(
+    context: TALLOC_CTX | None, size: int, fmt: str, *args: object
+) -> TALLOC_CTX | talloc_buffer | None:
+    """
+    Make a context (size 0) or a buffer of *size* bytes, named by a printf format.
 
-    @overload
-    def talloc_named(context: TALLOC_CTX | None, size: int, fmt: str, *args: object) -> Any: ...
-    @overload
-    def talloc_named(context: TALLOC_CTX | None, size: int, fmt: str) -> Any: ...
-    def talloc_named(context: TALLOC_CTX | None, size: int, fmt: str, *args: object) -> Any: ...
+    C: ``void *talloc_named(const void *context, size_t size, const char *fmt, ...)``
 
-else:
-
-    def talloc_named(context, size, fmt, *args):
-        """
-        Make a context (size 0) or a buffer of *size* bytes, named by a printf format.
-
-        C: ``void *talloc_named(const void *context, size_t size, const char *fmt, ...)``
-
-        Ownership: the name is a string chunk called ".name", a child of the new chunk.
-        """
-        return _named(context, size, fmt, args)
+    Ownership: the name is a string chunk called ".name", a child of the new chunk.
+    """
+    return _named(context, size, fmt, args)  # type: ignore[no-any-return]
 
 
 def talloc_named_const(context: TALLOC_CTX | None, size: int, name: str) -> TALLOC_CTX | None:
@@ -318,7 +312,7 @@ def talloc_zero_size(ctx: TALLOC_CTX | None, size: int) -> talloc_buffer | None:
 
 def pointed_type(ptr: Any) -> Any:
     """The type that *ptr* points to: itself where it is a type, else what it is an instance of."""
-    cls = _type(ptr)
+    cls: builtins.type[Any] = _type(ptr)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if cls is talloc_list:
         return ptr.element
     if isinstance(ptr, _type) or is_pointer_type(ptr):
@@ -328,79 +322,67 @@ def pointed_type(ptr: Any) -> Any:
     return bytearray if isinstance(ptr, bytearray) else cls
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: builtins.type[C]) -> C | None: ...
+@overload
+def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: talloc_string | talloc_buffer) -> talloc_buffer | None: ...
+@overload
+def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: C) -> C | None: ...
+@overload
+def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: object) -> Any: ...
+def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: Any) -> Any:
+    """
+    Make a chunk of the type that *ptr* is, or is an instance of, named by the place of the call.
 
-    @overload
-    def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: _type[C]) -> C | None: ...
-    @overload
-    def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: talloc_string | talloc_buffer) -> talloc_buffer | None: ...
-    @overload
-    def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: C) -> C | None: ...
-    @overload
-    def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: object) -> Any: ...
-    def talloc_ptrtype(ctx: TALLOC_CTX | None, ptr: Any) -> Any: ...
-
-else:
-
-    def talloc_ptrtype(ctx, ptr):
-        """
-        Make a chunk of the type that *ptr* is, or is an instance of, named by the place of the call.
-
-        C: ``#define talloc_ptrtype(ctx, ptr)``
-        """
-        return new_struct(ctx, pointed_type(ptr), caller(1))
+    C: ``#define talloc_ptrtype(ctx, ptr)``
+    """
+    return new_struct(ctx, pointed_type(ptr), caller(1))
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_memdup(t: TALLOC_CTX | None, p: bytes | bytearray | memoryview | None) -> talloc_buffer | None: ...
+@overload
+def talloc_memdup(t: TALLOC_CTX | None, p: list[T]) -> talloc_list[T] | None: ...
+@overload
+def talloc_memdup(t: TALLOC_CTX | None, p: C) -> C | None: ...
+def talloc_memdup(t: TALLOC_CTX | None, p: Any) -> Any:
+    """
+    Make a copy of bytes, of a struct or of an array, named by the place of the call.
 
-    @overload
-    def talloc_memdup(t: TALLOC_CTX | None, p: bytes | bytearray | memoryview | None) -> talloc_buffer | None: ...
-    @overload
-    def talloc_memdup(t: TALLOC_CTX | None, p: list[T]) -> talloc_list[T] | None: ...
-    @overload
-    def talloc_memdup(t: TALLOC_CTX | None, p: C) -> C | None: ...
-    def talloc_memdup(t: TALLOC_CTX | None, p: Any) -> Any: ...
+    C: ``#define talloc_memdup(t, p, size)``
 
-else:
+    Args:
+        t: The owner.
 
-    def talloc_memdup(t, p):
-        """
-        Make a copy of bytes, of a struct or of an array, named by the place of the call.
+        p: A bytes-like object; an instance of a subclass of `TALLOC_CTX`, chunk or not, whose field values the new
+            one shares; or a list. None gives an empty buffer.
 
-        C: ``#define talloc_memdup(t, p, size)``
-
-        Args:
-            t: The owner.
-
-            p: A bytes-like object; an instance of a subclass of `TALLOC_CTX`, chunk or not, whose field values the new
-                one shares; or a list. None gives an empty buffer.
-
-        Ownership: children, destructor and references of *p* are not copied.
-        """
-        where = caller(1)
-        if p is None:
-            return new_buffer(t, b"", where)
-        if _type(p) is talloc_list:
-            return new_list(t, p, p.element, where)
-        if isinstance(p, list):
-            return new_list(t, p, object, where)
-        if isinstance(p, TALLOC_CTX) and not isinstance(p, (str, bytearray)):
-            return _copy_struct(t, p, where)
-        try:
-            view = memoryview(p)
-        except TypeError:
-            raise TypeError(
-                f"p must be a bytes-like object, a struct or an array, not {_type(p).__name__}"
-            ) from None
-        return new_buffer(t, view, where)
+    Ownership: children, destructor and references of *p* are not copied.
+    """
+    where = caller(1)
+    if p is None:
+        return new_buffer(t, b"", where)
+    if _type(p) is talloc_list:
+        return new_list(t, p, p.element, where)
+    if isinstance(p, list):
+        return new_list(t, p, object, where)  # pyright: ignore[reportUnknownArgumentType]
+    if issubclass(_type(p), TALLOC_CTX):
+        return _copy_struct(t, p, where)
+    try:
+        view = memoryview(p)
+    except TypeError:
+        raise TypeError(
+            f"p must be a bytes-like object, a struct or an array, not {_type(p).__name__}"
+        ) from None
+    return new_buffer(t, view, where)
 
 
 def _copy_struct(t: TALLOC_CTX | None, p: Any, where: Any) -> Any:
     """A chunk of the class of *p* with the same values in its dictionary and slots; no method of it is called."""
-    cls = _type(p)
+    cls: builtins.type[Any] = _type(p)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if cls is TALLOC_CTX:
         return new_context(t, where)
-    obj = object.__new__(cls)
+    obj: Any = object.__new__(cls)
     copy_fields(p, obj)
     return None if attach_guarded(obj, t, where) is None else obj
 
@@ -420,15 +402,17 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
     """
     if ptr is None:
         return -1
+    c: chunk | None = None
     try:
-        c: chunk | None = ptr._talloc_chunk
-        good = c.obj is ptr
+        c = ptr._talloc_chunk
+        if c.obj is not ptr:
+            c = None
     except Exception:  # whatever a user's __getattr__ raises
-        good = False
-    if not good:
-        c = bad_chunk(ptr)
+        c = None
     if c is None:
-        return -1
+        c = bad_chunk(ptr)
+        if c is None:
+            return -1
     frame = _getframe(1)
     if c.child is not None or c.destructor is not None or c.extra is not None or c.where is not None:
         return free_chunk(c, (frame.f_code, frame.f_lasti))
@@ -447,7 +431,9 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
 
 def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     """
-    Free a chunk unless it is None, and give None, for ``x = TALLOC_FREE(x)``.
+    Free a chunk unless it is None, and give None back.
+
+    So that C's macro can be written as ``x = TALLOC_FREE(x)``.
 
     C: ``#define TALLOC_FREE(ctx)``
     """
@@ -534,7 +520,9 @@ def talloc_steal(new_ctx: TALLOC_CTX | None, ptr: P) -> P:
 
 def talloc_move(new_ctx: TALLOC_CTX | None, pptr: P) -> P:
     """
-    The same as `talloc_steal`; the caller gives up its own variable: ``y, x = talloc_move(ctx, x), None``.
+    The same as `talloc_steal`, for a caller who gives up the pointer itself.
+
+    In Python the caller sets the variable to None: ``y, x = talloc_move(ctx, x), None``.
 
     C: ``#define talloc_move(new_ctx, pptr)``
     """

@@ -12,12 +12,14 @@ from __future__ import annotations
 from . import _abort
 from ._chunk import TALLOC_CTX, bad_chunk, caller, chunk, chunk_of, location_text, name_of
 from ._make import require_str, set_name_format
+from ._typing import overload
 from ._walk import ancestors
 from .types import info_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar, overload
+    import builtins
+    from typing import Any, TypeVar
 
     from ._chunk import talloc_string
 
@@ -112,66 +114,58 @@ def _has_type(c: chunk, type_arg: Any) -> bool:
     return (name if name is not None else "UNNAMED") == info_of(type_arg).name
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_get_type(ptr: object, type: builtins.type[T]) -> T | None: ...
+@overload
+def talloc_get_type(ptr: object, type: object) -> Any: ...
+def talloc_get_type(ptr: Any, type: Any) -> Any:
+    """
+    *ptr* if it bears the name of that type, else None.
 
-    @overload
-    def talloc_get_type(ptr: object, type: _type[T]) -> T | None: ...
-    @overload
-    def talloc_get_type(ptr: object, type: object) -> Any: ...
-    def talloc_get_type(ptr: Any, type: Any) -> Any: ...
+    C: ``#define talloc_get_type(ptr, type)``
 
-else:
-
-    def talloc_get_type(ptr, type):
-        """
-        *ptr* if it bears the name of that type, else None.
-
-        C: ``#define talloc_get_type(ptr, type)``
-
-        Only names are compared: a class of the same name matches, a subclass of another name does not.
-        """
-        if ptr is None:
+    Only names are compared: a class of the same name matches, a subclass of another name does not.
+    """
+    if ptr is None:
+        return None
+    c: chunk | None = None
+    try:
+        header: chunk = ptr._talloc_chunk
+        if header.obj is ptr:
+            c = header
+    except Exception:  # whatever a user's __getattr__ raises
+        pass
+    if c is None:
+        c = bad_chunk(ptr)
+        if c is None:
             return None
-        try:
-            c = ptr._talloc_chunk
-            good = c.obj is ptr
-        except Exception:  # whatever a user's __getattr__ raises
-            good = False
-        if not good:
-            c = bad_chunk(ptr)
-            if c is None:
-                return None
-        if c.name is type and type is not None:
+    if c.name is type and type is not None:
+        return ptr
+    return ptr if _has_type(c, type) else None
+
+
+@overload
+def talloc_get_type_abort(  # pyright: ignore[reportInvalidTypeVarUse]
+    ptr: object, type: builtins.type[T]
+) -> T: ...
+@overload
+def talloc_get_type_abort(ptr: object, type: object) -> Any: ...
+def talloc_get_type_abort(ptr: Any, type: Any) -> Any:
+    """
+    *ptr*, which must bear the name of that type.
+
+    C: ``#define talloc_get_type_abort(ptr, type)``
+
+    Returns:
+        *ptr*. Another name, or None, is a type mismatch: the abort function is called, and None given if it returns.
+    """
+    try:
+        c = ptr._talloc_chunk
+        if c.obj is ptr and c.name is type and type is not None:
             return ptr
-        return ptr if _has_type(c, type) else None
-
-
-if TYPE_CHECKING:
-
-    @overload
-    def talloc_get_type_abort(ptr: object, type: _type[T]) -> T: ...
-    @overload
-    def talloc_get_type_abort(ptr: object, type: object) -> Any: ...
-    def talloc_get_type_abort(ptr: Any, type: Any) -> Any: ...
-
-else:
-
-    def talloc_get_type_abort(ptr, type):
-        """
-        *ptr*, which must bear the name of that type.
-
-        C: ``#define talloc_get_type_abort(ptr, type)``
-
-        Returns:
-            *ptr*. Another name, or None, is a type mismatch: the abort function is called, and None given if it returns.
-        """
-        try:
-            c = ptr._talloc_chunk
-            if c.obj is ptr and c.name is type and type is not None:
-                return ptr
-        except Exception:  # whatever a user's __getattr__ raises
-            pass
-        return check_type(ptr, type, 2)
+    except Exception:  # whatever a user's __getattr__ raises
+        pass
+    return check_type(ptr, type, 2)
 
 
 def check_type(ptr: Any, type: Any, depth: int = 1) -> Any:
@@ -218,20 +212,14 @@ def talloc_find_parent_byname(ctx: TALLOC_CTX | None, name: str) -> TALLOC_CTX |
     return None
 
 
-if TYPE_CHECKING:
+@overload
+def talloc_find_parent_bytype(ptr: TALLOC_CTX | None, type: builtins.type[T]) -> T | None: ...
+@overload
+def talloc_find_parent_bytype(ptr: TALLOC_CTX | None, type: object) -> Any: ...
+def talloc_find_parent_bytype(ptr: Any, type: Any) -> Any:
+    """
+    The first of *ptr* itself and its owners upwards that bears the name of a type.
 
-    @overload
-    def talloc_find_parent_bytype(ptr: TALLOC_CTX | None, type: _type[T]) -> T | None: ...
-    @overload
-    def talloc_find_parent_bytype(ptr: TALLOC_CTX | None, type: object) -> Any: ...
-    def talloc_find_parent_bytype(ptr: Any, type: Any) -> Any: ...
-
-else:
-
-    def talloc_find_parent_bytype(ptr, type):
-        """
-        The first of *ptr* itself and its owners upwards that bears the name of a type.
-
-        C: ``#define talloc_find_parent_bytype(ptr, type)``
-        """
-        return talloc_find_parent_byname(ptr, info_of(type).name)
+    C: ``#define talloc_find_parent_bytype(ptr, type)``
+    """
+    return talloc_find_parent_byname(ptr, info_of(type).name)

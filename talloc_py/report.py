@@ -95,7 +95,8 @@ def talloc_report_depth_cb(
     """
     Show each chunk of a tree to a callback, owners first, the newest child first.
 
-    C: ``void talloc_report_depth_cb(const void *ptr, int depth, int max_depth, void (*callback)(...), void *private_data)``
+    C: ``void talloc_report_depth_cb(const void *ptr, int depth, int max_depth,
+    void (*callback)(const void *ptr, int depth, int max_depth, int is_ref, void *private_data), void *private_data)``
 
     Args:
         ptr: Where to begin; None is the null_context, if there is one.

@@ -63,6 +63,7 @@ class _stack:
             return 0
         if self.frames[-1] is not c:
             _abort.log(f"Freed frame {_name(c)}, expected {_name(self.frames[-1])}.\n")
+        blocks = 0
         for _attempt in range(_tries_max):
             free_children(c, caller(1))
             blocks = totals(c)[1]

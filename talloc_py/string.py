@@ -215,7 +215,7 @@ def _strndup_append(s: Any, a: str | None, n: int, to_first_nul: bool, where: An
     if s is None:
         return talloc_strndup(None, a, n)
     if a is None:
-        return None if _appendable(s) is None else s  # type: ignore[no-any-return]
+        return None if _appendable(s) is None else s
     return _append(s, _cut(_c_string(a, "a"), n), to_first_nul, where)  # type: ignore[no-any-return]
 
 
@@ -263,7 +263,7 @@ def _vasprintf_append(s: Any, fmt: str, ap: Sequence[object], to_first_nul: bool
     if s is None:
         return new_string(None, text)
     if not text:
-        return None if _appendable(s) is None else s  # type: ignore[no-any-return]
+        return None if _appendable(s) is None else s
     return _append(s, text, to_first_nul, where)  # type: ignore[no-any-return]
 
 
@@ -298,7 +298,7 @@ def talloc_asprintf_addsep(ps: TALLOC_CTX | None, sep: str, fmt: str, *args: obj
 def _add(ps: Any, text: str, where: Any) -> talloc_string | None:
     c = _appendable(ps)
     if c is None or not text:
-        return None if c is None else ps  # type: ignore[no-any-return]
+        return None if c is None else ps
     longer = _append(ps, text, False, where)
     if longer is None:
         free_chunk(c, where)

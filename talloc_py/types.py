@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, ClassVar
 
+    #: Arrays of these are buffers.
+    byte_type = type["char | int8_t | uint8_t | bytes | bytearray"]
+
 __all__ = [
     "char",
     "int8_t",
@@ -150,7 +153,9 @@ _ZEROS: dict[Any, Any] = {
 class type_info:
     """What is known of a type argument."""
 
-    __slots__ = ("callable", "fill", "is_bytes", "is_chunk", "name", "pointer", "quick", "runs_init", "size", "type", "zero")
+    __slots__ = (
+        "callable", "fill", "is_bytes", "is_chunk", "name", "pointer", "quick", "runs_init", "size", "type", "zero",
+    )
 
     def __init__(self, type_arg: Any, name: str, size: int) -> None:
         self.type = type_arg
@@ -274,7 +279,7 @@ def own_annotations(cls: type) -> dict[str, Any]:
         import annotationlib
 
         found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return found if isinstance(found, dict) else {}
+    return found or {}
 
 
 def _slot_names(cls: type) -> Iterator[str]:
@@ -326,7 +331,7 @@ def _can_lack_value(cls: type, name: str) -> bool:
     return cls.__dictoffset__ != 0
 
 
-_SlotType = type(type_info.name)
+_SlotType = type(vars(type_info)["name"])  # pyright: ignore[reportUnknownVariableType]  # of an Any
 
 
 def _is_slot(value: object) -> bool:
@@ -382,7 +387,7 @@ def _careful_filler(zeros: dict[str, Any]) -> Callable[[Any], None]:
     pairs = tuple(zeros.items())
 
     def fill(obj: Any) -> None:
-        cls = type(obj)
+        cls: type[Any] = type(obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
         for name, value in pairs:
             if not _is_set(cls, obj, name):
                 object.__setattr__(obj, name, value)
@@ -404,7 +409,7 @@ def _is_set(cls: type, obj: Any, name: str) -> bool:
 
 def copy_fields(source: Any, target: Any) -> None:
     """Give *target* all values that *source*, of the same class, has in its dictionary and its slots."""
-    cls = type(source)
+    cls: type[Any] = type(source)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if cls.__dictoffset__ != 0:
         object.__getattribute__(target, "__dict__").update(object.__getattribute__(source, "__dict__"))
     for base in cls.__mro__:
