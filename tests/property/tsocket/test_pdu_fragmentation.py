@@ -34,8 +34,8 @@ class Reader:
     """
     Reads one PDU, laid out in vectors as *layout* says.
 
-    A PDU is a length of four bytes and a body.  The length is read in one or two vectors, the body in several vectors of
-    several elements, with empty ones strewn in.
+    A PDU is a length of four bytes and a body.  The length is read in one or two vectors, the body in several vectors
+    of several elements, with empty ones strewn in.
     """
 
     def __init__(self, layout: random.Random) -> None:
@@ -53,27 +53,22 @@ class Reader:
 
     def vectors(self) -> Iterator[list[Any]]:
         """The vectors of the PDU, one after the other."""
-        halves = self.layout.random() < 0.5
-        for piece in (self.head[:0], self.head) if not halves else (None,):
-            if piece is not None and len(piece):
-                yield [self.head]
-        if halves:
-            view = memoryview(self.head)
-            yield [view[:1]]
-            yield [bytearray(), view[1:]]
-            view.release()
+        if self.layout.random() < 0.5:
+            yield [self.head]
+        else:
+            yield [memoryview(self.head)[:1]]
+            yield [bytearray(), memoryview(self.head)[1:]]
         self.body = bytearray(int.from_bytes(self.head, "big"))
-        with memoryview(self.body) as view:
-            vector: list[Any] = []
-            for count, piece in enumerate(self.split(view)):
-                vector.append(iovec(piece, len(piece)) if self.layout.random() < 0.5 else piece)
-                if self.layout.random() < 0.2:
-                    vector.append(bytearray())
-                if self.layout.random() < 0.4 or len(vector) > 900 or count > 3000:
-                    yield vector
-                    vector = []
-            if vector:
+        vector: list[Any] = []
+        for count, piece in enumerate(self.split(memoryview(self.body))):
+            vector.append(iovec(piece, len(piece)) if self.layout.random() < 0.5 else piece)
+            if self.layout.random() < 0.2:
+                vector.append(bytearray())
+            if self.layout.random() < 0.4 or len(vector) > 900 or count > 3000:
                 yield vector
+                vector = []
+        if vector:
+            yield vector
 
     def next_vector(self, stream: tstream_context, private_data: object, mem_ctx: object) -> tuple[int, Any]:
         return 0, next(self.steps, None)

@@ -74,6 +74,7 @@ class TwoStreams(RuleBasedStateMachine):
         self.freed = [False, False]
         self.failed = [False, False]
         self.outstanding: list[dict[str, Operation]] = [{}, {}]
+        self.ended: list[Operation] = []  # monitors that have ended and wait for their deferred callback
         self.silent: list[Operation] = []  # must never be called any more
         self.refused: list[Operation] = []
         self.written = [0, 0]  # how much of the pattern each side began to write
@@ -85,8 +86,8 @@ class TwoStreams(RuleBasedStateMachine):
 
     def expected_refusal(self, side: int, kind: str) -> int:
         out = self.outstanding[side]
-        if kind == "monitor" and "disconnect" not in out and "monitor" in out:
-            return EALREADY
+        if kind == "monitor" and "disconnect" not in out:
+            return EALREADY if "monitor" in out else 0
         if kind == "disconnect":
             if "disconnect" in out:
                 return EALREADY
@@ -98,6 +99,9 @@ class TwoStreams(RuleBasedStateMachine):
     def begin_operation(self, side: int, kind: str, send: Any, recv: Any) -> Operation | None:
         if self.freed[side]:
             return None
+        watching = self.outstanding[side].get("monitor")
+        if watching is not None and not tevent_req_is_in_progress(watching.req):
+            self.ended.append(self.outstanding[side].pop("monitor"))
         refusal = self.expected_refusal(side, kind)
         req = send()
         operation = Operation(kind, req, refusal)
@@ -107,10 +111,12 @@ class TwoStreams(RuleBasedStateMachine):
             operation.calls += 1
             assert operation.calls == 1
             assert operation not in self.silent
-            if not refusal:
-                assert self.outstanding[side].pop(kind) is operation
-            else:
+            if refusal:
                 self.refused.remove(operation)
+            elif operation in self.ended:
+                self.ended.remove(operation)
+            else:
+                assert self.outstanding[side].pop(kind) is operation
             self.finish(side, operation, recv(subreq))
             talloc_free(subreq)
 
