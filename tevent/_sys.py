@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Everything tevent asks of the system: descriptors, waiting, the clock, the process.
+
+The other modules call these as ``_sys.read(...)``, so that a test, a fault table or a simulated world can replace them
+in one place.  What a platform lacks is None here (``epoll``, ``eventfd``); whoever uses it asks first.
+Cost: one attribute of a module, about 5 ns, on top of the call itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from os import close as close
+from os import fstat as fstat
+from os import getpid as getpid
+from os import read as read
+from os import set_blocking as set_blocking
+from os import strerror as strerror
+from os import write as write
+from sys import platform as platform
+from time import time_ns as time_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from signal import SIG_DFL as SIG_DFL
+    from signal import raise_signal as raise_signal
+    from signal import set_wakeup_fd as set_wakeup_fd
+    from signal import siginterrupt as siginterrupt
+    from signal import signal as signal
+    from typing import Any
+else:
+    # What the module signal wraps: plain numbers, and no enums to convert them to.
+    from _signal import SIG_DFL, raise_signal, set_wakeup_fd, siginterrupt, signal
+
+#: ``select.epoll`` and ``select.poll`` where the platform has them, else None.
+epoll: Any = getattr(select, "epoll", None)
+poll: Any = getattr(select, "poll", None)
+eventfd: Any = getattr(os, "eventfd", None)
+
+EPOLLIN = 0x001
+EPOLLOUT = 0x004
+EPOLLERR = 0x008
+EPOLLHUP = 0x010
+EPOLLRDHUP = 0x2000
+EPOLL_CLOEXEC = getattr(select, "EPOLL_CLOEXEC", 0)
+
+#: One wakeup: eight bytes, as an eventfd wants them; a pipe takes them just as well.
+WAKEUP = (1).to_bytes(8, sys.byteorder)
+
+#: Descriptors on which this process wakes its own loops: a forked child must not share them with its parent.
+wakeup_fds: set[int] = set()
+
+
+def now_us() -> int:
+    """The wall clock, in microseconds since the epoch: C's gettimeofday(). The one place to put another clock."""
+    return time_ns() // 1000
+
+
+def new_pipe() -> tuple[int, int]:
+    """A pipe for this process alone, to read from and to write to, neither of which blocks."""
+    reader, writer = os.pipe()
+    set_blocking(reader, False)
+    set_blocking(writer, False)
+    return reader, writer
+
+
+def wakeup_pair() -> tuple[int, int]:
+    """Two descriptors, to wait on and to write `WAKEUP` to; the same one twice where there is an eventfd."""
+    if eventfd is not None:
+        fd: int = eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        return fd, fd
+    return new_pipe()
+
+
+#: The process id, asked for once and again in each forked child.
+pid = getpid()
+
+#: What else is to be done in a forked child before anything runs there; in this order.
+after_fork_in_child: list[Callable[[], object]] = []
+
+
+def _after_fork_in_child() -> None:
+    global pid
+    pid = getpid()
+    _own_wakeups()
+    for function in after_fork_in_child:
+        function()
+
+
+def _own_wakeups() -> None:
+    """Give a forked child eventfds of its own, under the numbers of those that it shares with its parent."""
+    if eventfd is None:
+        return
+    for fd in wakeup_fds:
+        fresh, _ = wakeup_pair()
+        os.dup2(fresh, fd, inheritable=False)
+        close(fresh)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
