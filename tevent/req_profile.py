@@ -20,12 +20,14 @@ from talloc_py.string import talloc_strdup
 
 from . import _sys
 from .abort import tevent_abort
-from .req import NO_MEMORY, STATES, TEVENT_REQ_INIT, error_at, finish, is_request, rare_of
+from ._request import NO_MEMORY, STATES, error_at, finish, is_request, rare_of
+from .req import TEVENT_REQ_INIT
 from .timed import tevent_timeval_until, timeval
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .req import Location, tevent_req, tevent_req_state
+    from ._request import Location
+    from .req import tevent_req, tevent_req_state
 
 __all__ = [
     "tevent_req_get_profile",

@@ -14,13 +14,10 @@ from talloc_py.core import TALLOC_FREE
 
 from .errno import get_errno
 from .ntstatus import unix_error_codes
+from ._request import DONE, error_at, finish, is_request
 from .req import (
-    DONE,
     TEVENT_REQ_NO_MEMORY,
     TEVENT_REQ_TIMED_OUT,
-    error_at,
-    finish,
-    is_request,
     tevent_req,
     tevent_req_callback_data,
     tevent_req_is_error,
