@@ -35,6 +35,7 @@ __all__ = [
     "caller",
     "chunk",
     "chunk_of",
+    "destructor_guards",
     "lazy_children",
     "link",
     "location_text",
@@ -115,6 +116,9 @@ world = _world()
 
 #: Owners of children that are made only when somebody looks: class -> function that makes them.
 lazy_children: dict[type, Callable[[Any], object]] = {}
+
+#: Classes that put something around a destructor of the user's, or around none: class -> function that does.
+destructor_guards: dict[type, Callable[[Any], Any]] = {}
 
 
 class TALLOC_CTX:

@@ -21,6 +21,7 @@ from ._chunk import (
     caller,
     chunk,
     chunk_of,
+    destructor_guards,
     lazy_children,
     link,
     location_text,
@@ -77,6 +78,7 @@ __all__ = [
     "chunk",
     "chunk_of",
     "free_chunk",
+    "destructor_guards",
     "lazy_children",
     "library_destructors",
     "link",
@@ -473,7 +475,8 @@ def talloc_set_destructor(ptr: P, destructor: Callable[[P], int | None] | None) 
     if destructor is not None and not callable(destructor):
         raise TypeError(f"destructor must be callable or None, not {_type(destructor).__name__}")
     if c is not None:
-        c.destructor = destructor
+        guard = destructor_guards.get(_type(ptr))
+        c.destructor = destructor if guard is None else guard(destructor)
 
 
 def owner_of(new_ctx: Any) -> tuple[bool, chunk | None]:

@@ -20,7 +20,15 @@ import sys
 from enum import IntEnum
 
 from talloc_py._chunk import make_oldest
-from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, lazy_children, library_destructors
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    bad_chunk,
+    destructor_guards,
+    free_chunk,
+    lazy_children,
+    library_destructors,
+)
 
 from . import trace
 from .abort import tevent_abort
@@ -144,6 +152,7 @@ class tevent_req(TALLOC_CTX):
         "im_ev",
         "im_next",
         "im_prev",
+        "kind",
         "op",
         "op_done",
         "op_err",
@@ -175,6 +184,7 @@ class tevent_req(TALLOC_CTX):
     status: int
     error: int
     data: TALLOC_CTX | None  # the state chunk; None for the library's operations and after tevent_req_received()
+    kind: type[TALLOC_CTX] | operation  # what it was made for; an operation is still in `op` until it is received
     created: Location
     finished: Location | str | None
     depth: int
@@ -257,10 +267,13 @@ def is_request(req: object) -> bool:
     """
     if type(req) is not tevent_req:
         raise TypeError(f"a tevent_req is needed, not {type(req).__name__}")
-    if req._talloc_chunk.obj is not req:
-        bad_chunk(req)
-        return False
-    return True
+    try:
+        if req._talloc_chunk.obj is req:
+            return True
+    except AttributeError:  # a copy of a request was never a chunk
+        pass
+    bad_chunk(req)
+    return False
 
 
 def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
@@ -270,7 +283,7 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     Returns None where *mem_ctx* allows no allocation.
     """
     req: tevent_req = _allocate(tevent_req)
-    header = attach(req, mem_ctx, tevent_req, _destroy)
+    header = attach(req, mem_ctx, tevent_req, destroy)
     if header is None:
         return None
     frame = sys._getframe(depth)
@@ -286,23 +299,30 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
             owner = owner.parent
             parent = None if owner is None else owner.obj
         if type(parent) is tevent_req:
-            _inherit(req, parent)
-            return req
+            return req if _inherit(req, parent) else None
     req.depth = 0
     if trace.call_depth_users:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, 0, frame.f_code.co_name)
     return req
 
 
-def _inherit(req: tevent_req, parent: tevent_req) -> None:
-    """What a subrequest takes over from the request whose state it was created on."""
+def _inherit(req: tevent_req, parent: tevent_req) -> bool:
+    """
+    What a subrequest takes over from the request whose state it was created on.
+
+    False, and *req* is freed, where a memory limit forbids the profile that it has to have.
+    """
     req.depth = parent.depth + 1
     if parent.rare is not None and parent.rare.profile is not None:
         from .req_profile import profile_for_subrequest
 
-        profile_for_subrequest(req, parent)
+        if not profile_for_subrequest(req, parent):
+            req._talloc_chunk.destructor = None
+            free_chunk(req._talloc_chunk, req.created)
+            return False
     if trace.call_depth_users:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.depth, req.created[0].co_name)
+    return True
 
 
 def _materialise(req: tevent_req) -> None:
@@ -335,9 +355,9 @@ def _cleanup(req: tevent_req, rare: rare_features | None) -> None:
     if rare is not None and rare.cleaned >= req.status:
         return
     fn = None if rare is None else rare.cleanup
-    if trace.call_depth_users and req.status != IN_PROGRESS:
+    if trace.call_depth_users:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CLEANUP, req, req.depth, trace.function_name(fn))
-    if fn is not None and rare is not None and req.status != IN_PROGRESS:
+    if fn is not None and rare is not None:
         rare.cleaned = req.status
         fn(req, STATES[req.status])
 
@@ -368,10 +388,13 @@ def conclude(req: tevent_req, status: int) -> None:
 def _settle(req: tevent_req, rare: rare_features | None) -> None:
     """The second half of the finish sequence, for the state that *req* is in."""
     _cleanup(req, rare)
-    if rare is not None and rare.profile is not None:
-        from .req_profile import profile_finished
+    if rare is not None:
+        if req._talloc_chunk.obj is not req:
+            return  # the cleanup function, or a callback that it led to, has freed the request
+        if rare.profile is not None:
+            from .req_profile import profile_finished
 
-        profile_finished(req)
+            profile_finished(req)
     notify(req)
 
 
@@ -414,7 +437,8 @@ def error_at(req: tevent_req, error: int, depth: int) -> bool:
 
 
 def post(req: tevent_req, ev: tevent_context) -> None:
-    if req.status == RECEIVED:
+    # A request that somebody finished once more after it was received has no trigger either, only another state.
+    if req.status == RECEIVED or (req.data is None and req.op is None):
         tevent_abort(ev, f"tevent_req_post() of a request that was received already: {req!r}")
         return
     schedule(req, ev)
@@ -468,13 +492,15 @@ def receive(req: tevent_req) -> None:
         trigger = rare.trigger
         if trigger is not None:
             rare.trigger = None
-            free_chunk(trigger._talloc_chunk, _HERE)
+            if trigger._talloc_chunk.obj is trigger:
+                free_chunk(trigger._talloc_chunk, _HERE)
         drop_timer(rare)
     op = req.op
     if op is not None:
         if req.status == IN_PROGRESS or req._talloc_chunk.child is not None:
             op.stop(req)
         req.op = req.op_step = None
+        req.kind = op
     req.status = RECEIVED
     try:
         if rare is not None or trace.call_depth_users:
@@ -488,7 +514,7 @@ def receive(req: tevent_req) -> None:
                 free_chunk(header, _HERE)
 
 
-def _destroy(req: tevent_req) -> int:
+def destroy(req: tevent_req) -> int:
     """The destructor of every request."""
     if req.q_queue is not None:
         from .queue import leave
@@ -499,4 +525,35 @@ def _destroy(req: tevent_req) -> int:
     return 0
 
 
-library_destructors.add(_destroy)
+library_destructors.add(destroy)
+
+
+def _guard(destructor: Callable[[tevent_req], int | None] | None) -> Callable[[tevent_req], int | None]:
+    """
+    What a destructor of the user's becomes on a request.
+
+    It takes the place of `destroy`, so neither the cleanup function nor the rest of `receive` runs, as in C. But there
+    the trigger and a queue entry are children and die with the request; where the request is these itself, they end here.
+    """
+
+    def guarded(req: tevent_req) -> int | None:
+        answer: int | None = 0
+        try:
+            if destructor is not None:
+                answer = destructor(req)
+        finally:
+            if answer != -1:
+                if req.im_ev is not None:
+                    im_remove(req)
+                if req.q_queue is not None:
+                    from .queue import leave
+
+                    leave(req)
+                if req.op is not None:
+                    req.op.stop(req)
+        return answer
+
+    return guarded
+
+
+destructor_guards[tevent_req] = _guard

@@ -29,6 +29,7 @@ from ._request import (
     TIMED_OUT,
     USER_ERROR,
     ERROR_MASK,
+    destroy,
     drop_timer,
     finish,
     is_request,
@@ -119,7 +120,11 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     if state is None:
         free_chunk(req._talloc_chunk, req.created)
         return None, None  # type: ignore[return-value]
+    if state.__class__ is not type:  # talloc_zero() knows more kinds of types, all of which are arrays
+        free_chunk(req._talloc_chunk, req.created)
+        raise TypeError(f"the state's type must be a class derived from TALLOC_CTX, not {type!r}")
     req.data = state
+    req.kind = type
     if req.rare is not None and req.rare.profile is not None:
         from .req_profile import profile_named
 
@@ -142,7 +147,8 @@ def tevent_req_data(req: tevent_req, type: type[T]) -> T:
     if data is not None:
         header = data._talloc_chunk
         if header.name is type and header.obj is data:
-            return data  # type: ignore[return-value]  # the name says so
+            state: T = data  # type: ignore[assignment]  # the name says so
+            return state
     return talloc_get_type_abort(data, type)
 
 
@@ -186,13 +192,16 @@ def tevent_req_set_callback(req: tevent_req, fn: tevent_req_fn | None, pvt: obje
 
     Callbacks: never called from here; what counts is the function set at the moment of finishing.
     """
-    if type(req) is not tevent_req or req._talloc_chunk.obj is not req:
-        if not is_request(req):
-            return
+    if not is_request(req):
+        return
     if fn is not None and not callable(fn):
-        raise TypeError(f"the callback must be callable or None, not {type(fn).__name__}")
+        raise _uncallable("callback", fn)
     req.fn = fn
     req.pvt = pvt
+
+
+def _uncallable(what: str, fn: object) -> TypeError:
+    return TypeError(f"the {what} must be callable or None, not {type(fn).__name__}")
 
 
 def tevent_req_set_print_fn(req: tevent_req, fn: tevent_req_print_fn | None) -> None:
@@ -201,6 +210,8 @@ def tevent_req_set_print_fn(req: tevent_req, fn: tevent_req_print_fn | None) -> 
 
     C: ``void tevent_req_set_print_fn(struct tevent_req *req, tevent_req_print_fn fn)``
     """
+    if fn is not None and not callable(fn):
+        raise _uncallable("print function", fn)
     if is_request(req):
         rare_of(req).print = fn
 
@@ -211,6 +222,8 @@ def tevent_req_set_cancel_fn(req: tevent_req, fn: tevent_req_cancel_fn | None) -
 
     C: ``void tevent_req_set_cancel_fn(struct tevent_req *req, tevent_req_cancel_fn fn)``
     """
+    if fn is not None and not callable(fn):
+        raise _uncallable("cancel function", fn)
     if is_request(req):
         rare_of(req).cancel = fn
 
@@ -246,6 +259,8 @@ def tevent_req_set_cleanup_fn(req: tevent_req, fn: tevent_req_cleanup_fn | None)
         fn: Called with the request and its new state, once for each state above the one that *req* is in now, and at
             last with `TEVENT_REQ_RECEIVED`; the state chunk still exists then. None for nothing.
     """
+    if fn is not None and not callable(fn):
+        raise _uncallable("cleanup function", fn)
     if is_request(req):
         rare = rare_of(req)
         rare.cleaned = req.status
@@ -445,8 +460,7 @@ def tevent_req_received(req: tevent_req) -> None:
     """
     if is_request(req):
         # A request that stands in a queue by itself leaves it when it is freed, not before.
-        if req.q_queue is None:
-            req._talloc_chunk.destructor = None
+        req._talloc_chunk.destructor = None if req.q_queue is None else destroy
         receive(req)
 
 

@@ -8,10 +8,10 @@ Mirrors ``tevent_req_print()`` and its like in ``lib/tevent/tevent_req.c``.
 from __future__ import annotations
 
 from talloc_py.core import TALLOC_CTX, location_text
-from talloc_py.names import talloc_get_name
 from talloc_py.string import talloc_strdup
+from talloc_py.types import info_of
 
-from ._request import STATES, is_request, tevent_req
+from ._request import STATES, is_request, operation, tevent_req
 
 __all__ = ["tevent_req_default_print", "tevent_req_print"]
 
@@ -22,6 +22,12 @@ def _pointer(thing: object) -> str:
 
 def _place(where: object) -> str:
     return "(null)" if where is None else location_text(where)
+
+
+def kind_of(req: tevent_req) -> str:
+    """The type name of the state that *req* was made with, or that it has in C."""
+    kind = req.kind if req.op is None else req.op
+    return kind.name if isinstance(kind, operation) else info_of(kind).name
 
 
 def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> str | None:
@@ -39,14 +45,11 @@ def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> str
     error = req.error
     signed = error - 2**64 if error >> 63 else error
     data = req.data
-    kind = "(null)" if data is None else talloc_get_name(data)
-    if data is None and req.op is not None:
-        kind = req.op.name
     timer = None if req.rare is None else req.rare.timer
     return talloc_strdup(
         mem_ctx,
         f"tevent_req[{_pointer(req)}/{_place(req.created)}]: state[{req.status}] error[{signed} (0x{error:X})]  "
-        f"state[{kind} ({_pointer(data)})] timer[{_pointer(timer)}] finish[{_place(req.finished)}]",
+        f"state[{kind_of(req)} ({_pointer(data)})] timer[{_pointer(timer)}] finish[{_place(req.finished)}]",
     )
 
 
@@ -74,10 +77,6 @@ def summary(req: tevent_req) -> str:
     header = req._talloc_chunk
     if header.obj is not req:
         return f"<tevent_req, freed at {location_text(header.where)}, made at {location_text(req.created)}>"
-    data = req.data
-    kind = "tevent_req" if data is None else f"tevent_req of {talloc_get_name(data)}"
-    if req.op is not None:
-        kind = f"tevent_req of {req.op.name}"
     state = STATES[req.status].name.removeprefix("TEVENT_REQ_")
     error = f" {req.error}" if req.error else ""
-    return f"<{kind} {state}{error} made at {location_text(req.created)}>"
+    return f"<tevent_req of {kind_of(req)} {state}{error} made at {location_text(req.created)}>"
