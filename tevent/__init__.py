@@ -8,7 +8,7 @@ All public names are here; the modules behind them follow the files of lib/teven
 from __future__ import annotations
 
 # These add their backends to the registry.
-from . import epoll, poll, selectors
+from . import epoll, poll, selectors, standard
 from .abort import tevent_abort, tevent_abort_error, tevent_common_check_double_free, tevent_set_abort_fn
 from .backend import (
     tevent_backend_list,
@@ -178,6 +178,7 @@ from .req_profile import (
     tevent_req_profile_unpack,
     tevent_req_set_profile,
 )
+from .samba import samba_tevent_context_init, samba_tevent_set_debug
 from .signal import (
     SA_NOCLDSTOP,
     SA_NOCLDWAIT,
@@ -358,6 +359,8 @@ __all__ = [
     "W_ERROR_V",
     "get_errno",
     "map_nt_error_from_unix_common",
+    "samba_tevent_context_init",
+    "samba_tevent_set_debug",
     "set_errno",
     "tevent_abort",
     "tevent_abort_error",

@@ -17,6 +17,7 @@ Cost: everything here is O(1) but walking an `event_list`.
 
 from __future__ import annotations
 
+from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 from talloc_py.core import TALLOC_CTX, bad_chunk
 
 from . import _sys
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
+    from ._notify import wakeup_channel
     from ._timerheap import timer_queue
     from .backend import tevent_ops
     from .fd import tevent_fd
@@ -159,7 +161,7 @@ class tevent_context(TALLOC_CTX):
         "verbose",
         "wait_tv",
         "wait_us",
-        "wakeup_fd",
+        "wakeup",
         "wakeup_fde",
         "wrapper",
         "wrappers",
@@ -169,9 +171,9 @@ class tevent_context(TALLOC_CTX):
     ops: tevent_ops
     #: The backend's own data.
     additional_data: Any
-    #: The fd event of the internal wakeup descriptor, None before its first use; `wakeup_fd` is what one writes to.
+    #: The fd event of the internal wakeup, None before its first use, and the descriptors behind it.
     wakeup_fde: tevent_fd | None
-    wakeup_fd: int
+    wakeup: wakeup_channel | None
     wait_tv: timeval
     #: `wait_timeout` in microseconds: -1 for ever, 0 never.
     wait_us: int
@@ -278,9 +280,7 @@ class tevent_context(TALLOC_CTX):
         # Half-made or freed: nothing to tell. Else the descriptors of the backend have nobody who will close them.
         if getattr(self, "gone", True):
             return
-        import warnings
-
-        warnings.warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
+        warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
         if self.wakeup_fde is not None:
             close_wakeup(self)
 
@@ -291,12 +291,10 @@ NEVER_ENDING = 2147483647
 
 def close_wakeup(ev: tevent_context) -> None:
     """Close the descriptors of the internal wakeup."""
-    fde, ev.wakeup_fde = ev.wakeup_fde, None
-    assert fde is not None
-    for fd in {fde.fd, ev.wakeup_fd}:
-        _sys.wakeup_fds.discard(fd)
-        _sys.close(fd)
-    ev.wakeup_fd = -1
+    channel, ev.wakeup = ev.wakeup, None
+    ev.wakeup_fde = None
+    if channel is not None:
+        channel.close()
 
 
 def wrong_type(what: str, needed: str, value: object) -> NoReturn:

@@ -13,6 +13,7 @@ import os
 import select
 import sys
 from os import close as close
+from os import dup2 as dup2
 from os import fstat as fstat
 from os import getpid as getpid
 from os import read as read
@@ -45,13 +46,12 @@ EPOLLOUT = 0x004
 EPOLLERR = 0x008
 EPOLLHUP = 0x010
 EPOLLRDHUP = 0x2000
+EFD_CLOEXEC: int = getattr(os, "EFD_CLOEXEC", 0)
+EFD_NONBLOCK: int = getattr(os, "EFD_NONBLOCK", 0)
 EPOLL_CLOEXEC = getattr(select, "EPOLL_CLOEXEC", 0)
 
 #: One wakeup: eight bytes, as an eventfd wants them; a pipe takes them just as well.
 WAKEUP = (1).to_bytes(8, sys.byteorder)
-
-#: Descriptors on which this process wakes its own loops: a forked child must not share them with its parent.
-wakeup_fds: set[int] = set()
 
 
 def now_us() -> int:
@@ -67,14 +67,6 @@ def new_pipe() -> tuple[int, int]:
     return reader, writer
 
 
-def wakeup_pair() -> tuple[int, int]:
-    """Two descriptors, to wait on and to write `WAKEUP` to; the same one twice where there is an eventfd."""
-    if eventfd is not None:
-        fd: int = eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        return fd, fd
-    return new_pipe()
-
-
 #: The process id, asked for once and again in each forked child.
 pid = getpid()
 
@@ -85,19 +77,17 @@ after_fork_in_child: list[Callable[[], object]] = []
 def _after_fork_in_child() -> None:
     global pid
     pid = getpid()
-    _own_wakeups()
     for function in after_fork_in_child:
         function()
 
 
-def _own_wakeups() -> None:
-    """Give a forked child eventfds of its own, under the numbers of those that it shares with its parent."""
-    if eventfd is None:
-        return
-    for fd in wakeup_fds:
-        fresh, _ = wakeup_pair()
-        os.dup2(fresh, fd, inheritable=False)
-        close(fresh)
+#: What is to be done before a fork.
+before_fork: list[Callable[[], object]] = []
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _before_fork() -> None:
+    for function in before_fork:
+        function()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

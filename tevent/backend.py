@@ -204,6 +204,8 @@ def tevent_backend_list(mem_ctx: TALLOC_CTX | None) -> list[str]:
 
     Ownership: the list is a chunk on *mem_ctx*.
     """
-    names = talloc_array(mem_ctx, str, 0)
-    names.extend(reversed(_load_builtin()))
-    return names
+    # A memory limit is the one thing that can forbid it; then it is None, which C's callers have to expect too.
+    names: Any = talloc_array(mem_ctx, str, 0)
+    if names is not None:
+        names.extend(reversed(_load_builtin()))
+    return names  # type: ignore[no-any-return]

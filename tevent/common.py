@@ -2,9 +2,9 @@
 """
 What authors of backends use: the internal wakeup, and the tevent_common_* functions of all other modules.
 
-Mirrors the functions of lib/tevent/tevent_internal.h.  The wakeup is an fd event on an eventfd (a pipe elsewhere) that a
-thread or a signal handler writes to, so that a loop that sleeps looks around.
-Cost: one descriptor for a context that uses it, one write and one read per wakeup.
+Mirrors the functions of lib/tevent/tevent_internal.h.  The wakeup is an fd event on the descriptor of a
+`wakeup_channel`, which becomes readable when a thread or a signal wants a sleeping loop to look around.
+Cost: two descriptors for a context that uses it, one write and one read per wakeup.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from __future__ import annotations
 import errno
 
 from . import _sys
-from ._base import check_context, tevent_context
+from ._base import check_context, tevent_context, update_lean
+from ._notify import wakeup_channel
 from .abort import tevent_common_check_double_free as tevent_common_check_double_free
 from .context import tevent_common_context_destructor as tevent_common_context_destructor
 from .context import tevent_common_have_events as tevent_common_have_events
@@ -53,32 +54,32 @@ def tevent_common_wakeup_init(ev: tevent_context) -> int:
     if ev.wakeup_fde is not None:
         return 0
     try:
-        reader, writer = _sys.wakeup_pair()
+        channel = wakeup_channel()
     except OSError as error:
         return error.errno or errno.EIO
     fde = None
     try:
-        fde = tevent_add_fd(ev, ev, reader, TEVENT_FD_READ, _drain, None)
+        fde = tevent_add_fd(ev, ev, channel.fd, TEVENT_FD_READ, _drain, None)
     finally:
         if fde is None:
-            for fd in {reader, writer}:
-                _sys.close(fd)
+            channel.close()
     if fde is None:
         return errno.ENOMEM
     ev.wakeup_fde = fde
-    ev.wakeup_fd = writer
-    if reader == writer:
-        _sys.wakeup_fds.add(reader)
+    ev.wakeup = channel
     if ev.fd_hint is fde:
         ev.fd_hint = None
     return 0
 
 
-def _drain(_ev: tevent_context, fde: tevent_fd, _flags: int, _private_data: object) -> None:
-    try:
-        _sys.read(fde.fd, 4096)
-    except BlockingIOError:
-        pass  # somebody else, a forked parent perhaps, was faster
+def _drain(ev: tevent_context, _fde: tevent_fd, _flags: int, _private_data: object) -> None:
+    channel = ev.wakeup
+    if channel is not None:
+        channel.drain()
+        for look in channel.watched.values():
+            look()
+    # Another thread has perhaps handed in an immediate just while this was summed up.
+    update_lean(ev)
 
 
 def tevent_common_wakeup_fd(fd: int) -> int:
@@ -106,6 +107,8 @@ def tevent_common_wakeup(ev: tevent_context) -> int:
     Returns:
         0; ENOTCONN where `tevent_common_wakeup_init` was not called. Safe in any thread and in signal handlers.
     """
-    if ev.wakeup_fde is None:
+    channel = ev.wakeup
+    if channel is None:
         return errno.ENOTCONN
-    return tevent_common_wakeup_fd(ev.wakeup_fd)
+    channel.notify()
+    return 0

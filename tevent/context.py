@@ -11,8 +11,9 @@ Cost: an iteration in a loop call that nobody watches is two tests more than wha
 from __future__ import annotations
 
 import errno
+from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and the cheap way to a caller
 
-from talloc_py.core import TALLOC_CTX, attach, caller, free_chunk, library_destructors, location_text
+from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
 
 from . import _sys, trace
 from ._base import NEVER_ENDING, check_context, close_wakeup, loop_state, tevent_context, update_lean, update_plain
@@ -123,14 +124,10 @@ def tevent_context_init_ops(
     """
     if not isinstance(ops, tevent_ops):
         wrong_type("ops", "tevent_ops", ops)
-    ev: tevent_context = _allocate(tevent_context)
-    ev.gone = True
-    c = attach(ev, mem_ctx, tevent_context, _destroy_context)
-    if c is None:
+    ev = new_context(mem_ctx, ops, additional_data)
+    if ev is None:
         return None
-    _clear(ev)
-    ev.ops = ops
-    ev.additional_data = additional_data
+    c = ev._talloc_chunk
     try:
         result: int = ops.context_init(ev)
     except BaseException:
@@ -142,11 +139,23 @@ def tevent_context_init_ops(
     return ev
 
 
+def new_context(mem_ctx: TALLOC_CTX | None, ops: tevent_ops, additional_data: object) -> tevent_context | None:
+    """A context that its backend does not know yet; None where a memory limit forbids it."""
+    ev: tevent_context = _allocate(tevent_context)
+    ev.gone = True
+    if attach(ev, mem_ctx, tevent_context, _destroy_context) is None:
+        return None
+    _clear(ev)
+    ev.ops = ops
+    ev.additional_data = additional_data
+    return ev
+
+
 def _clear(ev: tevent_context) -> None:
     ev.gone = False
     ev.wait_timeout = _DEFAULT_WAIT
     ev.wakeup_fde = ev.fd_first = ev.fd_last = ev.fd_hint = ev.im_first = ev.im_last = None
-    ev.wakeup_fd = -1
+    ev.wakeup = None
     ev.timers = timer_queue()
     ev.signal_events = []
     ev.threaded_contexts = []
@@ -404,9 +413,17 @@ def _may_loop(ev: tevent_context) -> bool:
     """Whether a loop call may start: it may not inside another one, unless nesting is allowed."""
     if ev.level == 0 or ev.nesting_allowed:
         return True
-    tevent_abort(ev, f"tevent_loop_once() nesting at {location_text(caller(3))}")
+    tevent_abort(ev, f"tevent_loop_once() nesting at {location_text(_place_outside())}")
     set_errno(errno.ELOOP)
     return False
+
+
+def _place_outside() -> tuple[Any, int]:
+    """The place in the code that called into this package."""
+    frame = _getframe(1)
+    while frame.f_globals.get("__package__") == __package__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 def _hook(ev: tevent_context, level: int, begin: bool, stack: list[Any]) -> int:

@@ -35,6 +35,7 @@ from .fd import (
 )
 from .errno import set_errno
 from .immediate import free_after_handler, tevent_common_schedule_immediate
+from .signal import tevent_common_add_signal
 from .timed import SERVED, tevent_common_add_timer_v2
 from .trace import TEVENT_TRACE_AFTER_WAIT, TEVENT_TRACE_BEFORE_WAIT, tevent_trace_point_callback
 
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .fd import tevent_fd_handler_t
-    from .signal import tevent_signal
 
 __all__: list[str] = []
 
@@ -102,7 +102,8 @@ class epoll_event_context(TALLOC_CTX):
             return False
         entries = list(self.table.values())
         self.table.clear()
-        return all([self.update(entry) for entry in entries])
+        # After the first failure they are with the other backend.
+        return all(self.update(entry) for entry in entries)
 
     def update(self, entry: tevent_fd | fd_group) -> bool:
         """
@@ -315,8 +316,8 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     if wait == SERVED:
         return 0
     state: epoll_event_context = ev.additional_data
-    if state.pid != _sys.pid and not state.is_ours(True):
-        return -1
+    if state.pid != _sys.pid and (type(state) is not epoll_event_context or not state.is_ours(True)):
+        return _go_on_elsewhere(ev, wait)
     if loop_state.signals and signals_served(ev):
         return 0
     if ev.trace_point is not None:
@@ -324,8 +325,9 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     try:
         ready: list[tuple[int, int]] = state.poll(wait / 1000000 if wait > 0 else wait, 1)
     except OSError as error:
-        _failed_wait(state, error)
-        return -1
+        set_errno(error.errno or errno.EIO)
+        state.panic("epoll_wait() failed", error, True)
+        return _go_on_elsewhere(ev, wait)
     finally:
         if ev.trace_point is not None:
             tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
@@ -351,9 +353,14 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     return 0
 
 
-def _failed_wait(state: epoll_event_context, error: OSError) -> None:
-    set_errno(error.errno or errno.EIO)
-    state.panic("epoll_wait() failed", error, True)
+def _go_on_elsewhere(ev: tevent_context, wait: int) -> int:
+    """End an iteration of a context that has moved to another backend: there, where it has; else it has failed."""
+    second_half = fallback_wait[0] if type(ev.additional_data) is not epoll_event_context else None
+    return -1 if second_half is None else second_half(ev, wait)
+
+
+#: The waiting half of an iteration of the backend on which others fall back.
+fallback_wait: list[Callable[[tevent_context, int], int] | None] = [None]
 
 
 def _dispatch(state: epoll_event_context, fd: int, events: int) -> None:
@@ -378,12 +385,6 @@ def _dispatch(state: epoll_event_context, fd: int, events: int) -> None:
         run_fd(state.ev, chosen, ready & chosen.flags)
 
 
-def _add_signal(*args: Any) -> tevent_signal | None:
-    from .signal import tevent_common_add_signal
-
-    return tevent_common_add_signal(*args)
-
-
 if _sys.epoll is not None:
     plain_loops.append(epoll_event_loop_once)
     builtin_backends["epoll"] = tevent_ops(
@@ -394,7 +395,7 @@ if _sys.epoll is not None:
         set_fd_flags=epoll_event_set_fd_flags,
         add_timer=tevent_common_add_timer_v2,
         schedule_immediate=tevent_common_schedule_immediate,
-        add_signal=_add_signal,
+        add_signal=tevent_common_add_signal,
         loop_once=epoll_event_loop_once,
         loop_wait=tevent_common_loop_wait,
     )

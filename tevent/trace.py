@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .fd import tevent_fd
     from .immediate import tevent_immediate
     from .queue import tevent_queue_entry
-    from .req import tevent_req
+    from ._request import tevent_req
     from .signal import tevent_signal
     from .timed import tevent_timer
 
@@ -458,7 +458,7 @@ def tevent_thread_call_depth_reset_from_req(req: tevent_req) -> None:
 
     C: ``void tevent_thread_call_depth_reset_from_req(struct tevent_req *req)``
     """
-    from .req import is_request
+    from ._request import is_request
 
     if is_request(req) and call_depth_users:
         call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, req, req.depth, _getframe(1).f_code.co_name)
