@@ -183,7 +183,7 @@ def _buffer(item: iovec | Buffer, writable: bool) -> Any:
     if base is None:
         if item.iov_len:  # type: ignore[union-attr]
             raise ValueError(f"an iovec without a buffer has iov_len {item.iov_len}")  # type: ignore[union-attr]
-        return b""
+        return bytearray()
     view = memoryview(base)
     if not view.c_contiguous:
         raise TypeError("a buffer of a vector must be contiguous")
