@@ -163,8 +163,10 @@ def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
     if not is_request(req):
         return None  # type: ignore[return-value]
     pvt = req.pvt
-    if type is tevent_req and pvt.__class__ is tevent_req and pvt._talloc_chunk.obj is pvt:
-        return pvt  # type: ignore[return-value]  # by far the most common question, answered without a call
+    if type is tevent_req and pvt.__class__ is tevent_req:
+        header = pvt._talloc_chunk
+        if header.name is tevent_req and header.obj is pvt:
+            return pvt  # type: ignore[return-value]  # by far the most common question, answered without a call
     return talloc_get_type_abort(pvt, type)  # type: ignore[arg-type]
 
 
@@ -192,7 +194,11 @@ def tevent_req_set_callback(req: tevent_req, fn: tevent_req_fn | None, pvt: obje
 
     Callbacks: never called from here; what counts is the function set at the moment of finishing.
     """
-    if not is_request(req):
+    try:
+        live = type(req) is tevent_req and req._talloc_chunk.obj is req
+    except AttributeError:
+        live = False
+    if not live and not is_request(req):  # in line for most, as every request that is made passes here
         return
     if fn is not None and not callable(fn):
         raise _uncallable("callback", fn)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from errno import EAGAIN, EINTR, EWOULDBLOCK
 
 from talloc_py.core import TALLOC_CTX, talloc_free
-from tevent._request import is_context, tevent_req
+from tevent._base import check_context
+from tevent._request import tevent_req
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd
 from tevent.req import tevent_req_create, tevent_req_is_in_progress, tevent_req_nomem, tevent_req_set_cleanup_fn
 
@@ -98,7 +99,7 @@ def still_alive(req: tevent_req, state: waiting_state) -> bool:
 def begin_wait(mem_ctx: TALLOC_CTX | None, ev: tevent_context, fd: int, type: type[S]) -> tuple[tevent_req | None, S]:
     """The request and state of somebody who only waits for *fd*."""
     check_fd(fd)
-    if not is_context(ev):
+    if not check_context(ev):
         return None, None  # type: ignore[return-value]  # only where an abort function returns
     req, state = tevent_req_create(mem_ctx, type)
     if req is not None:

@@ -25,7 +25,8 @@ from errno import (
 from talloc_py._chunk import talloc_buffer
 from talloc_py.core import TALLOC_CTX, attach, talloc_free
 from talloc_py.types import uint8_t
-from tevent._request import is_context, tevent_req
+from tevent._base import check_context
+from tevent._request import tevent_req
 from tevent.fd import tevent_fd
 from tevent.queue import tevent_queue, tevent_queue_add_optimize_empty, tevent_queue_entry
 from tevent.req import (
@@ -147,7 +148,7 @@ def writev_send(
     check_fd(fd)
     if queue is not None and type(queue) is not tevent_queue:
         raise TypeError(f"a tevent_queue or None is needed, not {type(queue).__name__}")
-    if not is_context(ev):
+    if not check_context(ev):
         return None
     vector = [_buffer(item, False) for item in iov]
     req, state = tevent_req_create(mem_ctx, writev_state)
@@ -312,7 +313,7 @@ def read_packet_send(
     check_callable("more", more)
     if not isinstance(initial, int):
         raise TypeError(f"initial must be int, not {type(initial).__name__}")
-    if not is_context(ev):
+    if not check_context(ev):
         return None
     req, state = tevent_req_create(mem_ctx, read_packet_state)
     if req is None:

@@ -19,7 +19,8 @@ from errno import (
 )
 
 from talloc_py.core import TALLOC_CTX, talloc_free, talloc_set_destructor
-from tevent._request import is_context, is_request, tevent_req
+from tevent._base import check_context
+from tevent._request import is_request, tevent_req
 from tevent.errno import get_errno
 from tevent.fd import tevent_fd
 from tevent.req import (
@@ -126,7 +127,7 @@ def async_connect_send(
     check_fd(fd)
     check_callable("before_connect", before_connect)
     check_callable("after_connect", after_connect)
-    if not is_context(ev):
+    if not check_context(ev):
         return None
     peer = _peer_of(address)
     req, state = tevent_req_create(mem_ctx, async_connect_state)
