@@ -2,10 +2,10 @@
 """
 The wakeup descriptor of a context: what makes a sleeping loop return, from any thread.
 
-Takes the place of the eventfd or pipe of ``tevent_common_wakeup_init()`` in ``lib/tevent/tevent.c``.  Where the platform
-has epoll, the descriptor that the loop watches is an epoll descriptor of its own, readable when the notification or one
-of the descriptors given to `watch` is.  So a single fd event of the context serves threads and the process's one pipe
-of signals alike, with every backend.
+Takes the place of the eventfd or pipe of ``tevent_common_wakeup_init()`` in ``lib/tevent/tevent.c``.  Where the
+platform has epoll, the descriptor that the loop watches is an epoll descriptor of its own, readable when the
+notification or one of the descriptors given to `watch` is.  So a single fd event of the context serves threads and the
+process's one pipe of signals alike, with every backend.
 
 Cost: a notification is one write; the loop pays one read when it was woken.
 """

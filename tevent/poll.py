@@ -2,12 +2,12 @@
 """
 The backends ``poll`` and ``poll_mt``: `select.poll` underneath.
 
-Mirrors ``lib/tevent/tevent_poll.c``.  ``poll_mt`` differs in one thing: while one thread sleeps in the wait, another one
-that holds the caller's lock may change the context, and each such change ends the wait.
+Mirrors ``lib/tevent/tevent_poll.c``.  ``poll_mt`` differs in one thing: while one thread sleeps in the wait, another
+one that holds the caller's lock may change the context, and each such change ends the wait.
 
-The order of handlers is that of the context's list: the newest event first, and an event whose handler runs moves to the
-end.  So that nobody has to walk the list, each event carries its place as a number (`additional_flags`): falling numbers
-for new events, rising ones for those that moved to the end.  **The list is sorted by these numbers.**
+The order of handlers is that of the context's list: the newest event first, and an event whose handler runs moves to
+the end.  So that nobody has to walk the list, each event carries its place as a number (`additional_flags`): falling
+numbers for new events, rising ones for those that moved to the end.  **The list is sorted by these numbers.**
 
 Cost: add, change and free are O(1) without a system call; they are carried out before the next wait.  A wait is O(n) in
 the kernel, and O(ready log ready) here.
@@ -81,8 +81,8 @@ class fd_table:
     """
     Which events of a context stand on which descriptor, and in which order they come.
 
-    **An event is in here from add_fd until it is freed or detached**; one that was detached behind our back is swept out
-    when its descriptor is looked at next.
+    **An event is in here from add_fd until it is freed or detached**; one that was detached behind our back is swept
+    out when its descriptor is looked at next.
     """
 
     __slots__ = ("first", "fresh", "last", "on_fd")
@@ -269,11 +269,8 @@ def loop_poll(ev: tevent_context, delay_us: int) -> int:
     if loop_state.signals and signals_served(ev):
         return 0
     state: poll_state = ev.additional_data
-    try:
-        ready = _wait(ev, state, delay_us)
-    except OSError as error:
-        tevent_debug(ev, TEVENT_DEBUG_FATAL, "poll() failed: %s\n", error)
-        set_errno(error.errno or errno.EIO)
+    ready = _wait(ev, state, delay_us)
+    if ready is None:
         return -1
     if ev.gone or (loop_state.signals and signals_served(ev)):
         return 0
@@ -283,8 +280,9 @@ def loop_poll(ev: tevent_context, delay_us: int) -> int:
     return 0
 
 
-def _wait(ev: tevent_context, state: poll_state, delay_us: int) -> list[tuple[int, int]]:
-    """Wait for at most *delay_us*; which descriptors are ready, and for what."""
+def _wait(ev: tevent_context, state: poll_state, delay_us: int) -> list[tuple[int, int]] | None:
+    """Wait for at most *delay_us*; which descriptors are ready, and for what. None, with errno, if that fails."""
+    ready: list[tuple[int, int]]
     # From here on a change by another thread must end the wait, also one before it begins.
     state.waiting = True
     try:
@@ -292,7 +290,11 @@ def _wait(ev: tevent_context, state: poll_state, delay_us: int) -> list[tuple[in
         if ev.trace_point is not None:
             tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
         try:
-            ready: list[tuple[int, int]] = state.poller.poll(milliseconds(delay_us))
+            ready = state.poller.poll(milliseconds(delay_us))
+        except OSError as error:
+            tevent_debug(ev, TEVENT_DEBUG_FATAL, "poll() failed: %s\n", error)
+            set_errno(error.errno or errno.EIO)
+            return None
         finally:
             if ev.trace_point is not None:
                 tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
@@ -310,6 +312,9 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
     """Run the first event of the list for which there is something."""
     for fde in state.table.in_order(ready):
         found = ready[fde.fd]
+        if fde.event_ctx is None:
+            state.changed.add(fde.fd)  # Detached, but nobody has told us: swept out before the next wait.
+            continue
         if found & POLLNVAL:
             tevent_debug(ev, TEVENT_DEBUG_FATAL, "POLLNVAL on descriptor %d - disarming %s\n", fde.fd, fde)
             state.table.remove(fde)

@@ -35,16 +35,20 @@ def samba_tevent_set_debug(ev: tevent_context, name: str | None) -> None:
 
         name: What stands before each message, followed by a colon; None is ``samba_tevent``.
 
-    Messages of level FATAL become critical, ERROR error, WARNING warning and TRACE debug. TRACE is asked for only if the
-    logger takes messages of level debug when this is called.
+    Messages of level FATAL become critical, ERROR error, WARNING warning and TRACE debug. TRACE is asked for only if
+    the logger takes messages of level debug when this is called.
     """
     import logging
 
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-    prefix = "samba_tevent" if name is None else name
+    prefix = _checked("samba_tevent" if name is None else name)
     if tevent_set_debug(ev, _log, prefix) == 0 and logging.getLogger("tevent").isEnabledFor(logging.DEBUG):
         tevent_set_max_debug_level(ev, TEVENT_DEBUG_TRACE)
+
+
+def _checked(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, not {type(name).__name__}")
+    return name
 
 
 def _log(context: object, level: tevent_debug_level, fmt: str, ap: tuple[object, ...]) -> None:

@@ -2,9 +2,9 @@
 """
 The backend ``selectors``: any `selectors.BaseSelector` of the standard library underneath.
 
-Nothing upstream is like it.  It is there for platforms with neither epoll nor poll, and for programs that have a selector
-of their own.  A selector says only that a descriptor may be read or written: hang-ups, errors and half-closed peers look
-like that, and a wish for `TEVENT_FD_ERROR` alone is never fulfilled.
+Nothing upstream is like it.  It is there for platforms with neither epoll nor poll, and for programs that have a
+selector of their own.  A selector says only that a descriptor may be read or written: hang-ups, errors and half-closed
+peers look like that, and a wish for `TEVENT_FD_ERROR` alone is never fulfilled.
 
 Events on one descriptor share one registration.  Of several ready events the one runs whose handler ran least recently.
 
@@ -229,10 +229,9 @@ def _loop_once(ev: tevent_context) -> int:
         return 0
     state: selectors_state = ev.additional_data
     _use_own_selector(ev, state)
-    try:
-        ready = _wait(ev, state, delay_us)
-    except (OSError, ValueError) as error:
-        return _wait_failed(ev, state, error)
+    ready = _wait(ev, state, delay_us)
+    if isinstance(ready, int):
+        return ready
     if ev.gone or (loop_state.signals and signals_served(ev)):
         return 0
     if not ready:
@@ -244,14 +243,16 @@ def _loop_once(ev: tevent_context) -> int:
 plain_loops.append(_loop_once)
 
 
-def _wait(ev: tevent_context, state: selectors_state, delay_us: int) -> dict[int, int]:
-    """Wait for at most *delay_us*; which descriptors are ready, and for what."""
+def _wait(ev: tevent_context, state: selectors_state, delay_us: int) -> dict[int, int] | int:
+    """Wait for at most *delay_us*; which descriptors are ready, and for what. If that fails, the iteration's result."""
     state.table.fresh.clear()
     timeout = milliseconds(delay_us)
     if ev.trace_point is not None:
         tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
     try:
         found = state.selector.select(None if timeout < 0 else timeout / 1000)
+    except (OSError, ValueError) as error:
+        return _wait_failed(ev, state, error)
     finally:
         if ev.trace_point is not None:
             tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
@@ -273,6 +274,9 @@ def _wait_failed(ev: tevent_context, state: selectors_state, error: Exception) -
 def _serve(ev: tevent_context, state: selectors_state, ready: dict[int, int]) -> None:
     """Run the event that is ready and has waited longest for its turn."""
     for fde in state.table.in_order(ready):
+        if fde.event_ctx is None:
+            _update(ev, state, fde.fd)  # Detached, but nobody has told us.
+            continue
         flags = fde.flags & ready[fde.fd]
         if not flags:
             continue

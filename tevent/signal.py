@@ -5,11 +5,12 @@ Signal events: handlers that run from the loop, with exact counts.
 Mirrors ``lib/tevent/tevent_signal.c``.  As there, the table of signals belongs to the process and not to a context: any
 context that has a signal event delivers to the events of all contexts.
 
-How an occurrence is counted.  The interpreter calls Python's signal handlers late and merges occurrences, so nothing is
-counted there.  Its C handler however writes one byte, the number of the signal, into the descriptor that
-`signal.set_wakeup_fd` was given, for every occurrence.  Here that is the write end of one pipe of the process; the wakeup
-descriptor of each context with a signal event is readable when the pipe is, so a sleeping loop wakes whichever thread
-the system interrupts.  The Python handler only says that a look into the pipe is worth while (`loop_state.signals`).
+How an occurrence is counted.  The interpreter calls Python's signal handlers late and merges occurrences, so nothing
+is counted there.  Its C handler however writes one byte, the number of the signal, into the descriptor that
+`signal.set_wakeup_fd` was given, for every occurrence.  Here that is the write end of one pipe of the process; the
+wakeup descriptor of each context with a signal event is readable when the pipe is, so a sleeping loop wakes whichever
+thread the system interrupts.  The Python handler only says that a look into the pipe is worth while
+(`loop_state.signals`).
 
 A wakeup descriptor that was there before ours is served too: the bytes are passed on to it when they are read, and it
 comes back when the last signal event goes.  If somebody replaces ours later, theirs stays, and as long as it does an
@@ -25,13 +26,17 @@ import errno
 from talloc_py.core import TALLOC_CTX, attach, library_destructors, talloc_free
 
 from . import _sys
-from ._notify import take_place_of
 from ._base import TAG_MASK, check_context, check_handler, handler_name_of, loop_state, wrong_type
+from ._notify import take_place_of
 from .abort import tevent_abort, tevent_common_check_double_free
 from .common import tevent_common_wakeup, tevent_common_wakeup_init
 from .errno import set_errno
-from .trace import TEVENT_EVENT_TRACE_ATTACH, TEVENT_EVENT_TRACE_BEFORE_HANDLER, TEVENT_EVENT_TRACE_DETACH
-from .trace import tevent_trace_signal_callback
+from .trace import (
+    TEVENT_EVENT_TRACE_ATTACH,
+    TEVENT_EVENT_TRACE_BEFORE_HANDLER,
+    TEVENT_EVENT_TRACE_DETACH,
+    tevent_trace_signal_callback,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,20 +72,13 @@ __all__ = [
 ]
 
 # The values of <signal.h>: Python's signal module has none of them.  Linux and the BSDs differ.
-if _sys.platform.startswith("linux"):
-    SA_NOCLDSTOP = 1
-    SA_NOCLDWAIT = 2
-    SA_SIGINFO = 4
-    SA_RESTART = 0x10000000
-    SA_NODEFER = 0x40000000
-    SA_RESETHAND = 0x80000000
-else:
-    SA_NOCLDSTOP = 8
-    SA_NOCLDWAIT = 32
-    SA_SIGINFO = 64
-    SA_RESTART = 2
-    SA_NODEFER = 16
-    SA_RESETHAND = 4
+_LINUX = _sys.platform.startswith("linux")
+SA_NOCLDSTOP = 1 if _LINUX else 8
+SA_NOCLDWAIT = 2 if _LINUX else 32
+SA_SIGINFO = 4 if _LINUX else 64
+SA_RESTART = 0x10000000 if _LINUX else 2
+SA_NODEFER = 0x40000000 if _LINUX else 16
+SA_RESETHAND = 0x80000000 if _LINUX else 4
 
 NUM_SIGNALS = 68
 SA_INFO_QUEUE_COUNT = 256
@@ -96,8 +94,8 @@ class tevent_signal(TALLOC_CTX):
     """
 
     __slots__ = (
-        "busy", "destroyed", "event_ctx", "handler", "handler_name", "private_data", "sa_flags", "seen", "signum", "tag",
-        "wrapper",
+        "busy", "destroyed", "event_ctx", "handler", "handler_name", "private_data", "sa_flags", "seen", "signum",
+        "tag", "wrapper",
     )  # fmt: skip
 
     #: The main context; None once detached.
@@ -526,15 +524,18 @@ def tevent_add_signal(
     """
     if not check_context(ev):
         return None
-    if not isinstance(signum, int):
-        wrong_type("signum", "int", signum)
-    if not isinstance(sa_flags, int):
-        wrong_type("sa_flags", "int", sa_flags)
+    _check_int(signum, "signum")
+    _check_int(sa_flags, "sa_flags")
     check_handler(handler)
     se: tevent_signal | None = ev.ops.add_signal(
         ev, mem_ctx, signum, sa_flags, handler, private_data, handler_name_of(handler)
     )
     return se
+
+
+def _check_int(value: object, what: str) -> None:
+    if not isinstance(value, int):
+        wrong_type(what, "int", value)
 
 
 def tevent_signal_set_tag(se: tevent_signal | None, tag: int) -> None:

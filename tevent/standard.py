@@ -2,9 +2,9 @@
 """
 The backend ``standard``: epoll while that works, poll afterwards.
 
-Mirrors ``lib/tevent/tevent_standard.c``.  When the kernel refuses a descriptor in a way that is nobody's fault (a regular
-file, say), the whole context moves to poll for good, with all its events.  Which of the two a context is with shows in its
-``additional_data``; the operations here ask that, so that copies of them work before and after the move.
+Mirrors ``lib/tevent/tevent_standard.c``.  When the kernel refuses a descriptor in a way that is nobody's fault (a
+regular file, say), the whole context moves to poll for good, with all its events.  Which of the two a context is with
+shows in its ``additional_data``; the operations here ask that, so that copies of them work before and after the move.
 
 Where the platform has no epoll this is poll, and without poll it is the backend ``selectors``.
 
@@ -72,12 +72,19 @@ def _set_fd_flags(fde: tevent_fd, flags: int) -> None:
         poll.poll_set_fd_flags(fde, flags)
 
 
-def _copy(ops: tevent_ops, **own: object) -> tevent_ops:
-    names = (
-        "context_init", "add_fd", "set_fd_close_fn", "get_fd_flags", "set_fd_flags", "add_timer", "schedule_immediate",
-        "add_signal", "loop_once", "loop_wait",
-    )  # fmt: skip
-    return tevent_ops(**({name: getattr(ops, name) for name in names} | own))
+def _copy(ops: tevent_ops) -> tevent_ops:
+    return tevent_ops(
+        context_init=ops.context_init,
+        add_fd=ops.add_fd,
+        set_fd_close_fn=ops.set_fd_close_fn,
+        get_fd_flags=ops.get_fd_flags,
+        set_fd_flags=ops.set_fd_flags,
+        add_timer=ops.add_timer,
+        schedule_immediate=ops.schedule_immediate,
+        add_signal=ops.add_signal,
+        loop_once=ops.loop_once,
+        loop_wait=ops.loop_wait,
+    )
 
 
 def choose() -> tevent_ops:
@@ -87,7 +94,11 @@ def choose() -> tevent_ops:
     if _sys.poll is None:
         return _copy(builtin_backends["epoll"])
     # The loop is that of epoll, which sees by itself when a context has moved.
-    return _copy(builtin_backends["epoll"], context_init=_standard_init, add_fd=_add_fd, set_fd_flags=_set_fd_flags)
+    ops = _copy(builtin_backends["epoll"])
+    ops.context_init = _standard_init
+    ops.add_fd = _add_fd
+    ops.set_fd_flags = _set_fd_flags
+    return ops
 
 
 epoll.fallback_wait[0] = poll.loop_poll

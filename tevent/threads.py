@@ -2,8 +2,9 @@
 """
 How other threads hand work to a loop: thread proxies and threaded contexts.
 
-Mirrors ``lib/tevent/tevent_threads.c``.  Both let a handler run in the thread of the loop: a proxy takes ownership of an
-immediate and of private data through a pipe of its own; a threaded context queues an immediate that the loop's side keeps.
+Mirrors ``lib/tevent/tevent_threads.c``.  Both let a handler run in the thread of the loop: a proxy takes ownership of
+an immediate and of private data through a pipe of its own; a threaded context queues an immediate that the loop's side
+keeps.
 
 One lock of the process guards the links between threaded contexts and their event contexts and the immediates on their
 way.  It is held for a few assignments and one write only, and no user code runs under it.
@@ -14,6 +15,7 @@ Cost: O(1) each; a threaded schedule writes to the wakeup descriptor only if not
 from __future__ import annotations
 
 import errno
+from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 
 from talloc_py.core import TALLOC_CTX, attach, library_destructors, talloc_free, talloc_steal
 
@@ -38,7 +40,8 @@ if TYPE_CHECKING:
 
     tevent_immediate_handler_t = Callable[[tevent_context, tevent_immediate, Any], object]
 else:
-    from _thread import allocate_lock as Lock
+    # The same without the import of threading.
+    from _thread import allocate_lock as Lock  # noqa: N812  # that is its name in threading
 
 __all__ = [
     "tevent_common_threaded_activate_immediate",
@@ -103,9 +106,7 @@ class tevent_thread_proxy(TALLOC_CTX):
     def __del__(self) -> None:
         if getattr(self, "write_fd", -1) == -1:
             return
-        import warnings
-
-        warnings.warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
+        warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
         _sys.close(self.read_fd)
         _sys.close(self.write_fd)
 
@@ -227,7 +228,7 @@ def tevent_thread_proxy_schedule(
     """
     if type(tp) is not tevent_thread_proxy:
         wrong_type("tp", "tevent_thread_proxy", tp)
-    if not isinstance(pp_im, tevent_immediate):
+    if type(pp_im) is not tevent_immediate:
         wrong_type("pp_im", "tevent_immediate", pp_im)
     check_handler(handler)
     if tp.write_fd == -1:
@@ -277,7 +278,8 @@ def tevent_threaded_context_create(mem_ctx: TALLOC_CTX | None, ev: tevent_contex
     """
     Make a handle through which any thread can schedule immediates on *ev*.
 
-    C: ``struct tevent_threaded_context *tevent_threaded_context_create(TALLOC_CTX *mem_ctx, struct tevent_context *ev)``
+    C: ``struct tevent_threaded_context *tevent_threaded_context_create(TALLOC_CTX *mem_ctx, struct tevent_context
+    *ev)``
 
     Args:
         mem_ctx: The owner.
@@ -374,7 +376,7 @@ def tevent_threaded_schedule_immediate(
     """
     if type(tctx) is not tevent_threaded_context:
         wrong_type("tctx", "tevent_threaded_context", tctx)
-    if not isinstance(im, tevent_immediate):
+    if type(im) is not tevent_immediate:
         wrong_type("im", "tevent_immediate", im)
     check_handler(handler)
     if handler is None:  # pyright: ignore[reportUnnecessaryComparison]  # C's check, for callers without a type checker

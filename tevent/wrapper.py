@@ -3,12 +3,12 @@
 Wrapper contexts: a context that looks like another one and has a say before and after each of its handlers.
 
 Mirrors ``lib/tevent/tevent_wrapper.c``; deprecated upstream.  The events that are added through a wrapper stand in the
-lists of the main context and run in its loop.  A process-wide stack says which wrappers are in use: it is deep as handlers
-and `tevent_context_push_use` nest, and not one entry per wrapper may be in it.
+lists of the main context and run in its loop.  A process-wide stack says which wrappers are in use: it grows as
+handlers and uses (`tevent_context_push_use`) nest, and a wrapper is in it at most once.
 
 **A wrapper is busy exactly while it is on the stack.**  Then a free of it is put off until it is taken off.
 
-Cost: O(1), but freeing a wrapper is O(events of the main context).  A context without wrappers pays a None test a handler.
+Cost: O(1), but freeing a wrapper is O(events of the main context).  A handler without a wrapper pays a None test.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class wrapper_glue:
             raise
 
     def after(self, kind: str, *args: object) -> None:
-        """Call ``after_<kind>_handler`` unless the main context has gone meanwhile, and take the wrapper off the stack."""
+        """Call ``after_<kind>_handler``, unless the main context has gone, and take the wrapper off the stack."""
         try:
             if self.main_ev is not None:
                 getattr(self.ops, f"after_{kind}_handler")(self.wrap_ev, self.private_state, self.main_ev, *args)
@@ -400,8 +400,7 @@ def _detach_events(glue: wrapper_glue, main_ev: tevent_context) -> None:
     for im in main_ev.immediate_events:
         if isinstance(im, tevent_immediate) and im.wrapper is glue:
             im_remove(im)
-            im.wrapper = im.event_ctx = None
-            im.cancel_fn = None
+            im.handler = im.private_data = im.name = im.wrapper = im.cancel_fn = None
     for se in list(main_ev.signal_events):
         if se.wrapper is glue:
             from .signal import tevent_cleanup_pending_signal_handlers
@@ -437,7 +436,7 @@ def tevent_context_wrapper_create(
     nothing: Any = None
     if not check_context(main_ev):
         return None, nothing
-    if not isinstance(ops, tevent_wrapper_ops):
+    if not _is_wrapper_ops(ops):
         wrong_type("ops", "tevent_wrapper_ops", ops)
     refused = "stacking not allowed" if main_ev.wrapper is not None else None
     if refused is None and main_ev.nesting_allowed:
@@ -462,6 +461,10 @@ def tevent_context_wrapper_create(
     main_ev.wrappers.append(glue)
     wrap_ev._talloc_chunk.destructor = _wrapper_destructor
     return wrap_ev, state
+
+
+def _is_wrapper_ops(ops: object) -> bool:
+    return isinstance(ops, tevent_wrapper_ops)
 
 
 def tevent_context_is_wrapper(ev: tevent_context) -> bool:
