@@ -589,8 +589,10 @@ class _OpsTransport:
         if not self._begin(req, "recvfrom_send", self._recvfrom_done):
             return False
         # The one operation whose backend may have finished already: its datagram is taken now.
-        if req.op_sub.status != IN_PROGRESS:
-            recvfrom_at_once(*self._recvfrom_end(req.op_sub))
+        sub = req.op_sub
+        assert sub is not None
+        if sub.status != IN_PROGRESS:
+            recvfrom_at_once(*self._recvfrom_end(sub))
         return True
 
     def _recvfrom_done(self, sub: tevent_req) -> None:
