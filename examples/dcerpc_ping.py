@@ -430,8 +430,8 @@ def decode_lookup(stub: bytes, order: str) -> tuple[bytes, list[Entry], int]:
         reader.take(16)  # the object
         pointer = reader.u32()
         reader.u32()
-        text = reader.take(reader.u32()).split(b"\0")[0]
-        heads.append((text.decode("ascii", "backslashreplace"), pointer))
+        annotation = reader.take(reader.u32()).split(b"\0")[0]
+        heads.append((annotation.decode("ascii", "backslashreplace"), pointer))
     entries: list[Entry] = []
     for text, pointer in heads:
         # What a pointer points to comes behind all that is in line, in the same order.

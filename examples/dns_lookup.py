@@ -37,7 +37,7 @@ from tevent import *
 from tsocket import *
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
 TYPE_NAMES = {number: name for name, number in TYPES.items()}
@@ -210,7 +210,7 @@ class Reader:
         return " ".join([names, *(str(number) for number in self.unpack("IIIII"))])
 
 
-RDATA = {
+RDATA: dict[int, Callable[[Reader, int], str]] = {
     TYPES["A"]: lambda reader, end: socket.inet_ntop(socket.AF_INET, reader.take(4)),
     TYPES["AAAA"]: lambda reader, end: socket.inet_ntop(socket.AF_INET6, reader.take(16)),
     TYPES["NS"]: lambda reader, end: reader.name(),

@@ -34,7 +34,7 @@ import struct
 import sys
 import tempfile
 from collections import deque
-from errno import EBADMSG, EMSGSIZE, ENOMEM, EPIPE
+from errno import EBADMSG, EMSGSIZE, EPIPE
 from typing import TYPE_CHECKING, BinaryIO
 
 from talloc_py import *
@@ -79,24 +79,16 @@ def pdu_read_next_vector(
     """What to read next: first the header, then what it announces, then nothing more."""
     state = talloc_get_type_abort(private_data, pdu_read_state)
     if state.header is None:
-        state.header = talloc_size(state, PDU_HEADER.size)
-        return pdu_read_vector(state.header)
+        state.header = bytearray(PDU_HEADER.size)
+        return 0, [state.header]
     if state.payload is None:
         (length,) = PDU_HEADER.unpack(state.header)
         if length > PDU_MAX_BYTES:
             set_errno(EMSGSIZE)
             return -1, None
-        state.payload = talloc_size(state, length)
-        return pdu_read_vector(state.payload)
+        state.payload = bytearray(length)
+        return 0, [state.payload] if length > 0 else []
     return 0, []
-
-
-def pdu_read_vector(buf: bytearray | None) -> tuple[int, Sequence[bytearray] | None]:
-    """*buf* as the vector to fill, which for an empty payload is the end; None means that there was no memory."""
-    if buf is None:
-        set_errno(ENOMEM)
-        return -1, None
-    return 0, [buf] if len(buf) > 0 else []
 
 
 def pdu_read_done(subreq: tevent_req) -> None:
@@ -110,13 +102,12 @@ def pdu_read_done(subreq: tevent_req) -> None:
     tevent_req_done(req)
 
 
-def pdu_read_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[int, int, bytearray | None]:
-    """``ret, perrno, payload``; the payload belongs to *mem_ctx* from here on."""
-    state = tevent_req_data(req, pdu_read_state)
+def pdu_read_recv(req: tevent_req) -> tuple[int, bytearray | None]:
+    """``err, payload``."""
+    payload = tevent_req_data(req, pdu_read_state).payload
     is_error, err = tevent_req_is_unix_error(req)
-    payload = None if is_error else talloc_move(mem_ctx, state.payload)
     tevent_req_received(req)
-    return (-1, err, None) if is_error else (0, 0, payload)
+    return (err, None) if is_error else (0, payload)
 
 
 class pdu_write_state(TALLOC_CTX):
@@ -211,21 +202,18 @@ def echo_conn_got(subreq: tevent_req) -> None:
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, echo_conn_state)
 
-    ret, err, payload = pdu_read_recv(subreq, state)
+    err, payload = pdu_read_recv(subreq)
     TALLOC_FREE(subreq)
     state.reading = False
-    if ret == -1 and err == EPIPE:
+    if err == EPIPE:
         # The client has closed: that is how a connection ends.
         tevent_req_done(req)
         return
-    if ret == -1 or payload is None:
-        tevent_req_error(req, err)
+    if tevent_req_error(req, err) or tevent_req_nomem(payload, req):
         return
     subreq2 = pdu_write_send(state, state.ev, state.stream, state.send_queue, payload)
     if tevent_req_nomem(subreq2, req):
         return
-    # The bytes must live as long as the write, so they belong to it.
-    talloc_move(subreq2, payload)
     tevent_req_set_callback(subreq2, echo_conn_written, req)
     echo_conn_read(req)
 
@@ -428,17 +416,15 @@ def echo_transfer_got(subreq: tevent_req) -> None:
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, echo_transfer_state)
 
-    ret, err, payload = pdu_read_recv(subreq, state)
+    err, payload = pdu_read_recv(subreq)
     TALLOC_FREE(subreq)
-    if ret == -1 or payload is None:
-        tevent_req_error(req, err)
+    if tevent_req_error(req, err) or tevent_req_nomem(payload, req):
         return
     if payload != state.expected.popleft():
         tevent_req_error(req, EBADMSG)
         return
     state.pdus += 1
     state.total_bytes += len(payload)
-    TALLOC_FREE(payload)
     echo_transfer_fill(req)
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import os
 import pathlib
 import subprocess
 import sys
@@ -11,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tsocket
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples"
 
@@ -27,6 +31,11 @@ def load(name: str) -> Any:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def environment() -> dict[str, str]:
+    """For a program that is to import the packages from where the tests have them, installed or not."""
+    return os.environ | {"PYTHONPATH": str(pathlib.Path(tsocket.__file__).parents[1])}
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +62,23 @@ def run_example() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60)
+        return subprocess.run(line, capture_output=True, text=True, timeout=60, env=environment())
 
     return run
+
+
+@pytest.fixture
+def start_example() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start an example and go on; what still runs at the end of the test is killed."""
+    with contextlib.ExitStack() as stack:
+
+        def start(name: str, *arguments: str) -> subprocess.Popen[str]:
+            line = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), *arguments]
+            program = subprocess.Popen(
+                line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+            )
+            stack.enter_context(program)
+            stack.callback(program.kill)
+            return program
+
+        yield start

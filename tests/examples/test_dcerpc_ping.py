@@ -64,7 +64,7 @@ def tower() -> bytes:
     return struct.pack("<H", len(floors)) + b"".join(floors)
 
 
-FLOORS = [f"{INTERFACE} v1.2", "ncacn 0000", "tcp 135", "ip 127.0.0.1", "pipe \\pipe\\x"]
+FLOORS = [f"{INTERFACE} v1.2", "ncacn", "tcp 135", "ip 127.0.0.1", "pipe \\pipe\\x"]
 
 
 def lookup_result(

@@ -6,8 +6,6 @@ from __future__ import annotations
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -79,24 +77,23 @@ class TestProgram:
 
     @pytest.mark.parametrize("transport", ["tcp", "unix"])
     def test_server_and_client_apart(
-        self, pdu_echo: Any, sample: Any, capsys: Any, tmp_path: pathlib.Path, transport: str
+        self, pdu_echo: Any, start_example: Any, sample: Any, capsys: Any, tmp_path: pathlib.Path, transport: str
     ) -> None:
         """A server process serves one client after another until a signal ends it."""
         address = "127.0.0.1:0" if transport == "tcp" else str(tmp_path / "socket")
-        line = [sys.executable, "-W", "error", pdu_echo.__file__, "--role", "server", "--verbose"]
-        line += ["--transport", transport, "--address", address]
-        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
-            assert server.stdout is not None
-            heard = server.stdout.readline().split()
-            if transport == "tcp":
-                address = f"127.0.0.1:{heard[-1]}"
-            for size in (5, 50_000):
-                client = ["--role", "client", "--transport", transport, "--address", address, sample(size)]
-                assert pdu_echo.main(client) == 0
-            server.send_signal(signal.SIGTERM)
-            out, err = server.communicate(timeout=30)
-        assert (server.returncode, out) == (0, "stopped by SIGTERM\n")
-        assert err.count("connection closed: end of file") == 2
+        options = ["--role", "server", "--verbose", "--transport", transport, "--address", address]
+        server = start_example("pdu_echo", *options)
+        heard = server.stdout.readline().split()
+        if transport == "tcp":
+            address = f"127.0.0.1:{heard[-1]}"
+        for size in (5, 50_000):
+            client = ["--role", "client", "--transport", transport, "--address", address, sample(size)]
+            assert pdu_echo.main(client) == 0
+            # Wait until the server has noticed, for a signal would come before that.
+            assert server.stderr.readline() == "connection closed: end of file\n"
+        server.send_signal(signal.SIGTERM)
+        out, err = server.communicate(timeout=30)
+        assert (server.returncode, out, err) == (0, "stopped by SIGTERM\n", "")
         assert capsys.readouterr().out.count("came back unchanged") == 2
 
     @pytest.mark.parametrize(

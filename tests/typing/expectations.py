@@ -40,7 +40,7 @@ def ownership(ctx: TALLOC_CTX | None) -> None:
     assert_type(talloc(state, foo_state), foo_state | None)
     assert_type(talloc_get_type(state, foo_state), foo_state | None)
     assert_type(talloc_get_type_abort(state, foo_state), foo_state)
-    assert_type(talloc_steal(ctx, state), foo_state | None)
+    assert_type(talloc_steal(ctx, state), foo_state)
     assert_type(talloc_free(state), int)
     assert_type(TALLOC_FREE(state), None)
     assert_type(talloc_parent(state), TALLOC_CTX | None)
