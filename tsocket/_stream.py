@@ -315,7 +315,12 @@ def new_operation(
     mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
 ) -> tevent_req | None:
     """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
-    raise_unless_usable(ev, stream)
+    if type(ev) is not tevent_context or ev._talloc_chunk.obj is not ev:
+        if not check_context(ev):
+            return None
+    if type(stream) is not tstream_context or stream._talloc_chunk.obj is not stream:
+        if not is_stream(stream):
+            return None
     req = new_request(mem_ctx, depth)
     if req is None:
         return None
@@ -325,14 +330,6 @@ def new_operation(
     req.op_vector = req.op_sub = None
     req.op_total = 0
     return req
-
-
-def raise_unless_usable(ev: tevent_context, stream: tstream_context) -> None:
-    """TypeError or the abort function for a context or stream that cannot be used."""
-    if type(ev) is not tevent_context or ev._talloc_chunk.obj is not ev:
-        check_context(ev)
-    if type(stream) is not tstream_context or stream._talloc_chunk.obj is not stream:
-        is_stream(stream)
 
 
 def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: int) -> None:

@@ -141,7 +141,7 @@ class tstream_bsd(TALLOC_CTX):
     def readv(self, req: tevent_req, at_once: bool) -> bool:
         """Start a read; it ends in `readv_over`."""
         if self.fd == -1 or self.error:
-            later(req, readv_step, -1, self.error or ENOTCONN)
+            later(req, readv_step, -1, ENOTCONN if self.fd == -1 else self.error)
             return True
         if at_once or self.optimize:
             if self._read(req, later_read):
@@ -160,7 +160,7 @@ class tstream_bsd(TALLOC_CTX):
     def writev(self, req: tevent_req) -> bool:
         """Start a write; it ends in `writev_over`."""
         if self.fd == -1 or self.error:
-            later(req, writev_step, -1, self.error or ENOTCONN)
+            later(req, writev_step, -1, ENOTCONN if self.fd == -1 else self.error)
             return True
         if self._write(req, later_write):
             return True
@@ -173,9 +173,9 @@ class tstream_bsd(TALLOC_CTX):
 
     def _read(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
         """One ``readv``. True if that ended the read, which *over* was told."""
-        vector = req.op_vector
+        # The vector stays the request's alone: held here it would keep the caller's buffers locked in the callback.
         try:
-            count = _sys.readv(self.fd, vector)
+            count = _sys.readv(self.fd, req.op_vector)
         except OSError as error:
             err = error.errno or errno.EIO
             if err in RETRY:
@@ -193,14 +193,13 @@ class tstream_bsd(TALLOC_CTX):
             over(req, -1, self._failed(EPIPE))
             return True
         req.op_left = left
-        advance(vector, count)
+        advance(req.op_vector, count)
         return False
 
     def _write(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
         """One ``writev``. True if that ended the write, which *over* was told."""
-        vector = req.op_vector
         try:
-            count = _sys.writev(self.fd, vector)
+            count = _sys.writev(self.fd, req.op_vector)
         except OSError as error:
             err = error.errno or errno.EIO
             if err in RETRY:
@@ -210,7 +209,7 @@ class tstream_bsd(TALLOC_CTX):
             left = req.op_left - count
             if count and left:
                 req.op_left = left
-                advance(vector, count)
+                advance(req.op_vector, count)
                 return False
             err = 0 if count else self._failed(EPIPE)
         if self.writer is not None:
@@ -239,7 +238,7 @@ class tstream_bsd(TALLOC_CTX):
 
     def monitor(self, req: tevent_req) -> bool:
         """Watch for the end of the stream."""
-        err = self.error or (ENOTCONN if self.fd == -1 else 0)
+        err = ENOTCONN if self.fd == -1 else self.error
         if not err:
             err = self._wait(req.op_ev, 0)
         if err:
@@ -249,7 +248,7 @@ class tstream_bsd(TALLOC_CTX):
     def pending_bytes(self) -> int:
         """Bytes that a read would find; -1 with errno."""
         if self.fd == -1 or self.error:
-            set_errno(self.error or ENOTCONN)
+            set_errno(ENOTCONN if self.fd == -1 else self.error)
             return -1
         try:
             count = _sys.bytes_readable(self.fd)

@@ -17,16 +17,17 @@ from errno import EINVAL, EIO, ENOMEM
 from talloc_py.array import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
 from tevent import get_errno
+from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, operation, schedule, tevent_req
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
 from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
-from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, operation, tevent_req
 from tevent.timed import tevent_timer
 
 from ._stream import (
     BadVector,
     check_buffers,
     int_recv,
+    is_stream,
     later,
     new_operation,
     over,
@@ -72,7 +73,7 @@ _LIBRARYS_OWN: Final = (tevent_timer, tevent_immediate, tevent_queue_entry)
 def _pdu_stop(req: tevent_req) -> None:
     """Leave the stream, and free what the caller's function has allocated on the request for this PDU."""
     stop_operation(req)
-    req.op_given = None
+    req.op_next = req.op_private = req.op_given = None
     header = req._talloc_chunk.child
     while header is not None:
         following = header.next
@@ -98,6 +99,8 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         talloc_free(req.op_given)
         req.op_given = None
     ret, vector = req.op_next(req.op_target, req.op_private, req)
+    if req.op_next is None:
+        return _STARTED  # the function has freed its own request, or received it: nobody waits for the rest
     if ret == -1:
         return get_errno() or EIO
     if vector is None or len(vector) == 0:
@@ -125,6 +128,7 @@ def _pdu_read(req: tevent_req, ret: int, err: int) -> None:
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
     if err == 0:
+        req.op_next = req.op_private = None
         conclude(req, DONE)
     elif err != _STARTED:
         req.error = err
@@ -178,7 +182,15 @@ def tstream_readv_pdu_send(
         raise
     if err == _STARTED:
         return req
-    return refuse(req, err)
+    return refuse(req, err) if err else _empty_pdu(req)
+
+
+def _empty_pdu(req: tevent_req) -> tevent_req:
+    """Finish a PDU of no bytes inside its ``_send`` function; the callback comes from the loop."""
+    req.op_next = req.op_private = None
+    conclude(req, DONE)
+    schedule(req, req.op_ev)
+    return req
 
 
 def _pdu_request(
@@ -250,9 +262,17 @@ def tstream_readv_pdu_queue_send(
     return None if req is None else _enqueue(req, queue, _pdu_queue_run)
 
 
-def _pdu_queue_run(req: tevent_req) -> None:
+def _has_turn(req: tevent_req) -> bool:
+    """Whether *req* can start now that its turn has come; the abort function where its stream is gone."""
     if req.status != IN_PROGRESS:
-        return  # it timed out while it waited, and only blocks the queue until it is freed
+        return False  # it timed out while it waited, and only blocks the queue until it is freed
+    target = req.op_target
+    return target._talloc_chunk.obj is target or is_stream(target)
+
+
+def _pdu_queue_run(req: tevent_req) -> None:
+    if not _has_turn(req):
+        return
     err = _pdu_ask(req, False)
     if err == 0:
         later(req, _refused, 0, 0)
@@ -282,7 +302,7 @@ def tstream_writev_queue_send(
     and its buffers hold then is what is sent. The request holds its place until it is **freed**. Every error but a wrong
     type arrives from the loop.
     """
-    if vector is not None and queue.length:
+    if vector is not None and type(queue) is tevent_queue and queue.length:
         check_buffers(vector)  # while the caller can still be told
     req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, 3)
     if req is None:
@@ -292,7 +312,7 @@ def tstream_writev_queue_send(
 
 
 def _writev_queue_run(req: tevent_req) -> None:
-    if req.status != IN_PROGRESS:
+    if not _has_turn(req):
         return
     vector = req.op_private
     req.op_private = None

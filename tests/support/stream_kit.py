@@ -17,7 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Iterator
 from errno import EAGAIN
-from typing import Any
+from typing import Any, TypeVar
 
 from talloc_py import TALLOC_CTX, TALLOC_FREE
 from tevent import (
@@ -42,6 +42,8 @@ from tsocket import (
     tstream_writev_recv,
     tstream_writev_send,
 )
+
+T = TypeVar("T")
 
 MIB = 1 << 20
 
@@ -206,6 +208,13 @@ def tcp_sockets() -> tuple[socket.socket, socket.socket]:
 def open_fds() -> int:
     """How many descriptors this process has open."""
     return len(os.listdir("/proc/self/fd"))
+
+
+def opened_by(make: Callable[[], T]) -> tuple[T, list[int]]:
+    """What *make* returns, and the descriptors that it opened."""
+    before = {fd for fd in range(1024) if is_open(fd)}
+    result = make()
+    return result, [fd for fd in range(1024) if is_open(fd) and fd not in before]
 
 
 @contextlib.contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EIO, EMFILE, ETIMEDOUT
+from errno import EADDRINUSE, EADDRNOTAVAIL, ECONNREFUSED, EINPROGRESS, EINVAL, EIO, EMFILE, EOPNOTSUPP, ETIMEDOUT
 
 import pytest
-from stream_kit import Loop, at_most_more_descriptors, finished_with, is_open, open_fds, read_now, write_now
+from stream_kit import Loop, at_most_more_descriptors, finished_with, open_fds, opened_by, read_now, write_now
 
 from talloc_py import TALLOC_CTX, talloc_abort_error, talloc_free, talloc_new, talloc_parent
 from tevent import tevent_abort_error, tevent_req_cancel, tevent_req_is_in_progress, tevent_req_set_endtime, timeval
@@ -110,9 +110,7 @@ class TestSuccess:
 
     def test_the_descriptor_has_the_usual_flags(self, top, loop, listener, remote):
         """Non-blocking, closed on exec, above standard error, and no socket options."""
-        before = set(os.listdir("/proc/self/fd"))
-        req = connect(loop, top, inet(top, None), remote)
-        fd = max(int(name) for name in set(os.listdir("/proc/self/fd")) - before if is_open(int(name)))
+        req, (fd,) = opened_by(lambda: connect(loop, top, inet(top, None), remote))
         assert outcome(loop, top, req)[:2] == (0, 0)
         assert fd >= 3
         assert not os.get_blocking(fd)
@@ -127,9 +125,7 @@ class TestSuccess:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        before = set(os.listdir("/proc/self/fd"))
-        req = connect(loop, top, inet(top, "127.0.0.1", port), remote)
-        fd = max(int(name) for name in set(os.listdir("/proc/self/fd")) - before if is_open(int(name)))
+        req, (fd,) = opened_by(lambda: connect(loop, top, inet(top, "127.0.0.1", port), remote))
         ret, err, _, local = outcome(loop, top, req)
         assert (ret, err) == (0, 0)
         assert tsocket_address_inet_port(local) == port
@@ -149,9 +145,7 @@ class TestSuccess:
     def test_ipv6(self, top, loop):
         """The IPv6 loopback address, with IPV6_V6ONLY."""
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as sock:
-            before = set(os.listdir("/proc/self/fd"))
-            req = connect(loop, top, inet(top, None), inet(top, "::1", sock.getsockname()[1]))
-            fd = max(int(name) for name in set(os.listdir("/proc/self/fd")) - before if is_open(int(name)))
+            req, (fd,) = opened_by(lambda: connect(loop, top, inet(top, None), inet(top, "::1", sock.getsockname()[1])))
             ret, err, _, local = outcome(loop, top, req)
             assert (ret, err) == (0, 0)
             assert tsocket_address_inet_addr_string(local, top) == "::1"
@@ -185,15 +179,21 @@ class TestFamilies:
         finished_with(loop, req, lambda r: tstream_inet_tcp_connect_recv(r, top)[:2], EINVAL)
 
     def test_a_unix_remote_address_is_connected_to(self, top, loop, tmp_path):
-        """With an unspecific local address the remote's family counts, whatever it is."""
+        """With an unspecific IPv4 address as local one the remote's family counts, whatever it is."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(str(tmp_path / "s"))
             sock.listen()
             _, remote = tsocket_address_unix_from_path(top, str(tmp_path / "s"))
-            ret, err, stream, local = outcome(loop, top, connect(loop, top, inet(top, None), remote))
+            ret, err, stream, local = outcome(loop, top, connect(loop, top, inet(top, "0.0.0.0"), remote))
             assert (ret, err) == (0, 0)
             assert stream is not None
             assert tsocket_address_string(local, top) == "unix:"
+
+    def test_a_unix_remote_address_with_an_ipv6_local_one_fails(self, top, loop):
+        """The option for IPv6 sockets cannot be set on the Unix socket."""
+        _, remote = tsocket_address_unix_from_path(top, "/nowhere")
+        req = connect(loop, top, inet(top, "::"), remote)
+        finished_with(loop, req, lambda r: tstream_inet_tcp_connect_recv(r, top)[:2], EOPNOTSUPP)
 
     def test_a_unix_remote_with_a_specific_local_address_is_einval(self, top, loop):
         """Families differ."""

@@ -8,7 +8,7 @@ import socket
 from errno import EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, ENOENT, EPROTOTYPE
 
 import pytest
-from stream_kit import is_open, open_fds, write_now
+from stream_kit import open_fds, opened_by, write_now
 
 from talloc_py import TALLOC_CTX, talloc_abort_error, talloc_free, talloc_new, talloc_parent
 from tevent import tevent_abort_error, tevent_req_is_in_progress
@@ -96,9 +96,7 @@ class TestSuccess:
 
     def test_the_descriptor_has_the_usual_flags(self, top, loop, listener, remote):
         """Non-blocking and closed on exec."""
-        before = set(os.listdir("/proc/self/fd"))
-        req = connect(loop, top, path_address(top, ""), remote)
-        fd = max(int(name) for name in set(os.listdir("/proc/self/fd")) - before if is_open(int(name)))
+        req, (fd,) = opened_by(lambda: connect(loop, top, path_address(top, ""), remote))
         assert tstream_unix_connect_recv(req, top)[0] == 0
         assert not os.get_blocking(fd)
         assert not os.get_inheritable(fd)

@@ -51,12 +51,13 @@ class TestExistingSocket:
         """Every operation gives ENOTCONN, one turn later."""
         ret, stream = tstream_bsd_existing_socket(top, -1)
         assert ret == 0
-        for req, recv in (
-            (readv(loop, top, stream, bytearray(1)), tstream_readv_recv),
-            (writev(loop, top, stream, b"x"), tstream_writev_recv),
-            (monitor(loop, top, stream), tstream_monitor_recv),
-            (disconnect(loop, top, stream), tstream_disconnect_recv),
+        for start, recv in (
+            (lambda: readv(loop, top, stream, bytearray(1)), tstream_readv_recv),
+            (lambda: writev(loop, top, stream, b"x"), tstream_writev_recv),
+            (lambda: monitor(loop, top, stream), tstream_monitor_recv),
+            (lambda: disconnect(loop, top, stream), tstream_disconnect_recv),
         ):
+            req = start()
             assert tevent_req_is_in_progress(req)
             seen = loop.watch(req, recv, free=True)
             loop.settle()

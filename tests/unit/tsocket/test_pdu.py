@@ -535,7 +535,7 @@ class TestFunctionsThatMisbehave:
         assert seen.calls == 0
         assert talloc_free(req) == 0
 
-    @pytest.mark.parametrize("answer", [None, 3, (0,), (0, 5), ("x", []), (0, [3]), (0, [b"read-only"])], ids=str)
+    @pytest.mark.parametrize("answer", [None, 3, (0,), (0, 5), (0, [3]), (0, [b"read-only"])], ids=str)
     def test_an_answer_of_the_wrong_kind_is_a_type_error(self, top, loop, unix, answer):
         """The function must return ``(ret, vector)`` with writable buffers."""
         blocks = talloc_total_blocks(top)

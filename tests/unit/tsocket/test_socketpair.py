@@ -8,7 +8,17 @@ import socket
 from errno import EMFILE, EPIPE
 
 import pytest
-from stream_kit import BIG, MIB, at_most_more_descriptors, is_open, open_fds, read_now, readv, write_now, writev
+from stream_kit import (
+    BIG,
+    MIB,
+    at_most_more_descriptors,
+    open_fds,
+    opened_by,
+    read_now,
+    readv,
+    write_now,
+    writev,
+)
 
 from talloc_py import talloc_free, talloc_get_name, talloc_get_type_abort, talloc_new, talloc_parent
 from tevent import get_errno
@@ -21,13 +31,6 @@ def pair(top):
     ret, one, two = tstream_unix_socketpair(top, top)
     assert ret == 0
     return one, two
-
-
-def new_descriptors(make):
-    """The descriptors that *make* opened."""
-    before = set(os.listdir("/proc/self/fd"))
-    result = make()
-    return result, sorted(int(fd) for fd in set(os.listdir("/proc/self/fd")) - before if is_open(int(fd)))
 
 
 class TestSocketpair:
@@ -58,7 +61,7 @@ class TestSocketpair:
 
     def test_descriptors_are_nonblocking_and_closed_on_exec(self, top):
         """Both descriptors are stream sockets of the Unix family with the usual flags, above standard error."""
-        (ret, _, _), fds = new_descriptors(lambda: tstream_unix_socketpair(top, top))
+        (ret, _, _), fds = opened_by(lambda: tstream_unix_socketpair(top, top))
         assert ret == 0
         assert len(fds) == 2
         for fd in fds:
@@ -73,7 +76,7 @@ class TestSocketpair:
         saved = os.dup(0)
         os.close(0)
         try:
-            (_, one, two), fds = new_descriptors(lambda: tstream_unix_socketpair(top, top))
+            (_, one, two), fds = opened_by(lambda: tstream_unix_socketpair(top, top))
         finally:
             os.dup2(saved, 0)
             os.close(saved)

@@ -75,11 +75,12 @@ class TestDisconnect:
         """All later operations, another disconnect included, give ENOTCONN, one turn later."""
         loop.watch(disconnect(loop, top, wire.stream), tstream_disconnect_recv, free=True)
         loop.settle()
-        for req, recv in (
-            (readv(loop, top, wire.stream, bytearray(1)), tstream_readv_recv),
-            (writev(loop, top, wire.stream, b"x"), tstream_writev_recv),
-            (disconnect(loop, top, wire.stream), tstream_disconnect_recv),
+        for start, recv in (
+            (lambda: readv(loop, top, wire.stream, bytearray(1)), tstream_readv_recv),
+            (lambda: writev(loop, top, wire.stream, b"x"), tstream_writev_recv),
+            (lambda: disconnect(loop, top, wire.stream), tstream_disconnect_recv),
         ):
+            req = start()
             assert tevent_req_is_in_progress(req)
             seen = loop.watch(req, recv)
             loop.settle()

@@ -459,7 +459,7 @@ class TestDroppedStreams:
         with peer:
             wire = Wire(None, sock, peer)
             fd = wire.fd
-            with pytest.warns(ResourceWarning, match="tstream_context"):
+            with pytest.warns(ResourceWarning, match="stream"):
                 drop(wire)
         assert not is_open(fd)
 
