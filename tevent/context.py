@@ -471,8 +471,8 @@ def tevent_common_have_events(ev: tevent_context) -> bool:
     """
     return (
         ev.im_first is not None
-        or wants_something(ev)
         or bool(ev.timers)
+        or wants_something(ev)
         or bool(ev.signal_events)
     )
 
@@ -516,8 +516,11 @@ def _loop_unwatched(ev: tevent_context) -> int:
             if node is not None and ops.plain_loop and not loop_state.signals:
                 node.fire()
                 continue
-            if node is None and not tevent_common_have_events(ev):
-                return 0
+            if node is None:
+                # The usual answer of tevent_common_have_events() without a call: the event that was seen last time.
+                fde = ev.fd_hint
+                if (fde is None or not fde.flags) and not tevent_common_have_events(ev):
+                    return 0
             result = ops.once(ev)
             if result != 0:
                 break

@@ -104,7 +104,7 @@ def tevent_set_max_debug_level(ev: tevent_context, max_level: int) -> tevent_deb
     if not check_context(ev):
         return TEVENT_DEBUG_FATAL
     old: tevent_debug_level = ev.debug_max
-    ev.debug_max = tevent_debug_level(max_level)
+    ev.debug_max = tevent_debug_level(min(max(max_level, 0), 3))
     update_plain(ev)
     return old
 

@@ -312,9 +312,20 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
 
 def epoll_event_loop_once(ev: tevent_context) -> int:
     """One iteration."""
-    wait = before_wait(ev)
-    if wait == SERVED:
-        return 0
+    timers = ev.timers
+    if (
+        ev.im_first is None
+        and not timers.live
+        and timers.front_first is None
+        and not loop_state.signals
+        and not ev.scheduled_immediates
+    ):
+        # Nothing to do but to wait: what before_wait() would find out, spelled out.
+        wait = ev.wait_us
+    else:
+        wait = before_wait(ev)
+        if wait == SERVED:
+            return 0
     state: epoll_event_context = ev.additional_data
     if state.pid != _sys.pid and (type(state) is not epoll_event_context or not state.is_ours(True)):
         return _go_on_elsewhere(ev, wait)
