@@ -48,6 +48,7 @@ from _socket import (
     inet_ntop,
     inet_pton,
 )
+from errno import EBADF
 from os import close, readv, set_blocking, writev
 from select import POLLERR, POLLHUP, POLLNVAL, POLLRDHUP
 from termios import FIONREAD
@@ -134,12 +135,19 @@ def _wrap(family: int, kind: int, protocol: int, fd: int | None) -> _socket.sock
         _socket.setdefaulttimeout(timeout)
 
 
+def _require(fd: int) -> None:
+    """Give a negative number the answer that the system would give; Python has a ValueError of its own."""
+    if fd < 0:
+        raise OSError(EBADF, os.strerror(EBADF))
+
+
 def socket_around(fd: int, family: int = -1) -> _socket.socket:
     """
     A socket object around the descriptor *fd*, which stays the caller's: `detach` the object before it is dropped.
 
     Its *family* says how addresses are read; -1 asks the kernel.
     """
+    _require(fd)
     return _wrap(family, SOCK_DGRAM, 0, fd)
 
 
@@ -239,6 +247,7 @@ def socket_error(fd: int) -> int:
 
 def get_status_flags(fd: int) -> int:
     """``fcntl(F_GETFL)``."""
+    _require(fd)
     return fcntl.fcntl(fd, fcntl.F_GETFL)
 
 
@@ -249,6 +258,7 @@ def set_status_flags(fd: int, flags: int) -> None:
 
 def bytes_readable(fd: int) -> int:
     """``ioctl(FIONREAD)``: the bytes waiting on a stream, the size of the next datagram."""
+    _require(fd)
     return int.from_bytes(fcntl.ioctl(fd, FIONREAD, _NO_BYTES), sys.byteorder, signed=True)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
+    from talloc_py._chunk import talloc_string
+
     S = TypeVar("S", bound=TALLOC_CTX)
     Location = tuple[CodeType, int]
 
@@ -175,6 +177,12 @@ class tsocket_address(TALLOC_CTX):
         return f"<{type(self).__name__} {self.ops.name!r} made at {self.location}>"
 
 
+def require(what: str, value: object, kind: type) -> None:
+    """Raise TypeError unless *value*, the argument called *what*, is a *kind*."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{what} must be {kind.__name__}, not {type(value).__name__}")
+
+
 def is_address(addr: object) -> bool:
     """
     Whether *addr* is a live address; the test that every public function makes.
@@ -213,8 +221,7 @@ def tsocket_address_create(
         The address and its state, a child of the address and its ``private_data``; ``(None, None)`` where a memory
         limit forbids it.
     """
-    if not isinstance(ops, tsocket_address_ops):
-        raise TypeError(f"ops must be a tsocket_address_ops, not {ops.__class__.__name__}")
+    require("ops", ops, tsocket_address_ops)
     addr = _allocate(tsocket_address)
     header = attach(addr, mem_ctx, tsocket_address)
     if header is None:
@@ -234,7 +241,7 @@ def tsocket_address_create(
     return addr, state
 
 
-def tsocket_address_string(addr: tsocket_address | None, mem_ctx: TALLOC_CTX | None) -> str | None:
+def tsocket_address_string(addr: tsocket_address | None, mem_ctx: TALLOC_CTX | None) -> talloc_string | None:
     """
     A text of *addr* for people to read; it is not meant to be parsed.
 
@@ -251,7 +258,8 @@ def tsocket_address_string(addr: tsocket_address | None, mem_ctx: TALLOC_CTX | N
     string = addr.ops.string
     if string is None:
         raise TypeError(f"the address backend {addr.ops.name!r} has no string operation")
-    return string(addr, mem_ctx)
+    # What a backend gives is promised to be a chunk of mem_ctx.
+    return string(addr, mem_ctx)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
 def tsocket_address_copy(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> tsocket_address | None:

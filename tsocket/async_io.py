@@ -59,6 +59,7 @@ from ._async import (
     waiting_state,
 )
 from ._stream import _buffer, advance
+from .address import require
 from .bsd_socket import errno_of
 from .socket_error import check_fd
 
@@ -311,8 +312,7 @@ def read_packet_send(
     """
     check_fd(fd)
     check_callable("more", more)
-    if not isinstance(initial, int):
-        raise TypeError(f"initial must be int, not {type(initial).__name__}")
+    require("initial", initial, int)
     if not check_context(ev):
         return None
     req, state = tevent_req_create(mem_ctx, read_packet_state)
@@ -391,8 +391,7 @@ def _read_packet_grow(req: tevent_req, state: read_packet_state) -> bool:
         wanted = state.more(view, state.private_data)
     if not still_alive(req, state):
         return False
-    if not isinstance(wanted, int):
-        raise TypeError(f"more must return an int, not {type(wanted).__name__}")
+    require("what more returns", wanted, int)
     if wanted == 0:
         tevent_req_done(req)
     elif wanted == -1:
@@ -407,7 +406,7 @@ def _read_packet_grow(req: tevent_req, state: read_packet_state) -> bool:
     return False
 
 
-def read_packet_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[int, bytearray | None, int]:
+def read_packet_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[int, talloc_buffer | None, int]:
     """
     The result of `read_packet_send`.
 

@@ -24,11 +24,13 @@ from tevent.errno import set_errno
 
 from . import _sys
 from ._sys import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
-from .address import is_address, sockaddr, tsocket_address, tsocket_address_ops
+from .address import is_address, require, sockaddr, tsocket_address, tsocket_address_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
+
+    from talloc_py._chunk import talloc_string
 
     from ._sys import Address
     from .address import Location
@@ -89,7 +91,7 @@ class bsd_address(tsocket_address):
         family: The address family; 0 for the source of a datagram whose sender has no name.
 
         name: The address as `_socket` takes it: a tuple for IPv4 and IPv6, for a unix socket the bytes of ``sun_path``
-            (no final NUL after a path, all of it after a leading NUL, none for an unnamed socket).
+            without the final NUL that `_socket` adds to a path; none for an unnamed socket.
 
         length: The length of the kernel's structure.
     """
@@ -122,7 +124,7 @@ class bsd_address(tsocket_address):
             return sockaddr(self.family, "" if self.name is None else self.name)
         if self.name[:1] == b"\0":
             return sockaddr(AF_UNIX, self.name)
-        return sockaddr(AF_UNIX, os.fsdecode(self.name))
+        return sockaddr(AF_UNIX, _path_of(self))
 
 
 def _materialise(addr: bsd_address) -> None:
@@ -195,7 +197,7 @@ def bsd_address_abort(addr: object) -> bsd_address | None:
 # -- the two operations of the backend ---------------------------------------------------------------------------------
 
 
-def _bsd_string(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> str | None:
+def _bsd_string(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> talloc_string | None:
     bsd = bsd_address_of(addr)
     if bsd is None:
         set_errno(EINVAL)
@@ -232,14 +234,8 @@ def _inet(addr: tsocket_address) -> bsd_address | None:
     return bsd if bsd is not None and bsd.family in (AF_INET, AF_INET6) else None
 
 
-def _check_str(what: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be str, not {type(value).__name__}")
-
-
-def _check_number(what: str, value: object, maximum: int) -> None:
-    if not isinstance(value, int):
-        raise TypeError(f"{what} must be int, not {type(value).__name__}")
+def _check_number(what: str, value: Any, maximum: int) -> None:
+    require(what, value, int)
     if not 0 <= value <= maximum:
         raise ValueError(f"{what} must be from 0 to {maximum}, not {value}")
 
@@ -258,7 +254,7 @@ def tsocket_address_is_inet(addr: tsocket_address, fam: str) -> bool:
     Returns:
         False also for an unknown *fam*.
     """
-    _check_str("fam", fam)
+    require("fam", fam, str)
     bsd = _inet(addr)
     if bsd is None:
         return False
@@ -328,9 +324,9 @@ def tsocket_address_inet_from_strings(
     Returns:
         0 and the address; -1 and None with EAFNOSUPPORT for an unknown *fam*, EINVAL for a host that is not one.
     """
-    _check_str("fam", fam)
+    require("fam", fam, str)
     if addr is not None:
-        _check_str("addr", addr)
+        require("addr", addr, str)
     _check_number("port", port, _PORT_MAX)
     return _inet_address(mem_ctx, fam, addr, port, caller(1))
 
@@ -387,11 +383,11 @@ def tsocket_address_inet_from_hostport_strings(
     Returns:
         0 and the address; -1 and None with EAFNOSUPPORT or EINVAL.
     """
-    _check_str("fam", fam)
+    require("fam", fam, str)
     _check_number("default_port", default_port, _PORT_MAX)
     if host_port_addr is None:
         return _inet_address(mem_ctx, fam, None, default_port, caller(1))
-    _check_str("host_port_addr", host_port_addr)
+    require("host_port_addr", host_port_addr, str)
     parts = _split_host_port(host_port_addr, default_port)
     if parts is None:
         set_errno(EINVAL)
@@ -399,7 +395,7 @@ def tsocket_address_inet_from_hostport_strings(
     return _inet_address(mem_ctx, fam, parts[0], parts[1], caller(1))
 
 
-def tsocket_address_inet_addr_string(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> str | None:
+def tsocket_address_inet_addr_string(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> talloc_string | None:
     """
     The host of an internet address as text, without port and zone.
 
@@ -490,19 +486,21 @@ def tsocket_address_unix_from_path(mem_ctx: TALLOC_CTX | None, path: str | None)
     """
     if path is None:
         path = ""
-    _check_str("path", path)
+    require("path", path, str)
     raw = os.fsencode(path)
     if b"\0" in raw:
         raise ValueError("a unix path cannot contain a NUL")
     if len(raw) >= _SUN_PATH_MAX:
         set_errno(ENAMETOOLONG)
         return -1, None
-    # C hands the whole structure to the kernel, which takes an empty path for an abstract name of NULs.
-    addr = new_address(mem_ctx, AF_UNIX, raw or bytes(_SUN_PATH_MAX), _SIZEOF_UNIX, caller(1))
+    # C hands the whole structure to the kernel, which ends a path at its first NUL, but takes an empty one for an
+    # abstract name of NULs.
+    name = raw.ljust(_SUN_PATH_MAX - 1, b"\0") if raw else bytes(_SUN_PATH_MAX)
+    addr = new_address(mem_ctx, AF_UNIX, name, _SIZEOF_UNIX, caller(1))
     return (-1, None) if addr is None else (0, addr)
 
 
-def tsocket_address_unix_path(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> str | None:
+def tsocket_address_unix_path(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> talloc_string | None:
     """
     The path of a unix socket's address.
 
@@ -581,13 +579,12 @@ def split_sockaddr(sa: object) -> tuple[int, Address, int] | None:
     return None
 
 
-def _split_unix(address: object) -> tuple[int, Address, int] | None:
+def _split_unix(address: Any) -> tuple[int, Address, int] | None:
     if isinstance(address, str):
         raw = os.fsencode(address)
-    elif isinstance(address, (bytes, bytearray, memoryview)):
-        raw = bytes(address)
     else:
-        raise TypeError(f"a unix address is str or bytes, not {type(address).__name__}")
+        require("a unix address", address, bytes)
+        raw = address
     abstract = raw[:1] == b"\0"
     if b"\0" in raw and not abstract:
         raise ValueError("a unix path cannot contain a NUL")
@@ -597,12 +594,14 @@ def _split_unix(address: object) -> tuple[int, Address, int] | None:
     return AF_UNIX, raw, _unix_length(raw)
 
 
-def _split_inet(family: int, address: object) -> tuple[int, Address, int] | None:
+def _split_inet(family: int, address: Any) -> tuple[int, Address, int] | None:
     longest = 2 if family == AF_INET else 4
-    if not isinstance(address, tuple) or not 2 <= len(address) <= longest:
-        raise TypeError(f"an internet address is a tuple of 2 to {longest} items, not {address!r}")
+    require("an internet address", address, tuple)
+    if not 2 <= len(address) <= longest:
+        raise TypeError(f"an internet address has 2 to {longest} items, not {len(address)}")
+    host: Any
     host, port, *more = address
-    _check_str("the host", host)
+    require("the host", host, str)
     _check_number("the port", port, _PORT_MAX)
     for what, value, maximum in zip(("flowinfo", "scope_id"), more, (_FLOWINFO_MAX, _SCOPE_ID_MAX), strict=False):
         _check_number(what, value, maximum)

@@ -43,7 +43,7 @@ from .dgram import (
     tdgram_context,
     tdgram_context_ops,
 )
-from .socket_error import samba_socket_poll_or_sock_error
+from .socket_error import check_fd, samba_socket_poll_or_sock_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -221,21 +221,19 @@ class tdgram_bsd(TALLOC_CTX):
             err = errno_of(error)
             if err in RETRY:
                 return False
-        else:
-            err = 0
-            if count != size:
-                del buf[count:]
-            if count == 0:
-                # An empty datagram is gone with this; C fails to allocate no bytes for it, and callers know it so.
-                err = ENOMEM
-            req.op_vector = buf
-            req.op_more = (sock.family, name)
-        self.reader = None
-        if err:
-            req.op_vector = req.op_more = None
+            self.reader = None
             over(req, -1, err)
-        else:
-            over(req, count, 0)
+            return True
+        self.reader = None
+        if count == 0:
+            # An empty datagram is gone with this; C fails to allocate no bytes for it, and callers know it so.
+            over(req, -1, ENOMEM)
+            return True
+        if count != size:
+            del buf[count:]
+        req.op_vector = buf
+        req.op_more = (sock.family, name)
+        over(req, count, 0)
         return True
 
     def _size(self) -> int:
@@ -390,8 +388,7 @@ def tdgram_bsd_existing_socket(mem_ctx: TALLOC_CTX | None, fd: int) -> tuple[int
     Returns:
         ``(0, dgram)``; ``(-1, None)`` with errno ENOMEM where a memory limit forbids it.
     """
-    if not isinstance(fd, int):
-        raise TypeError(f"fd must be int, not {type(fd).__name__}")
+    check_fd(fd)
     dgram = _new_bsd_dgram(mem_ctx, fd)
     return (-1, None) if dgram is None else (0, dgram)
 

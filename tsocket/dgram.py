@@ -41,7 +41,7 @@ from tevent.context import tevent_context
 from tevent.req import tevent_req_callback_data, tevent_req_received, tevent_req_set_callback
 
 from ._stream import BadVector, drop_sub, int_recv, mismatch, over, refuse, refuse_oom, result_of
-from .address import is_address, tsocket_address
+from .address import is_address, require, tsocket_address
 from .bsd_address import address_from_kernel
 from .stream import tsocket_simple_int_recv
 
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from typing import Any, Final, Protocol, TypeVar
 
     from _typeshed import ReadableBuffer
+
+    from talloc_py._chunk import talloc_buffer
 
     S = TypeVar("S", bound=TALLOC_CTX)
     Done = Callable[[tevent_req, int, int], None]
@@ -206,8 +208,7 @@ def tdgram_context_create(
     Returns:
         The context and the state, its child; ``(None, None)`` where a memory limit forbids it.
     """
-    if not isinstance(ops, tdgram_context_ops):
-        raise TypeError(f"ops must be a tdgram_context_ops, not {ops.__class__.__name__}")
+    require("ops", ops, tdgram_context_ops)
     dgram = new_dgram(mem_ctx, ops)
     if dgram is None:
         return None, None  # type: ignore[return-value]  # one check, of the context, has to do as in C
@@ -389,7 +390,9 @@ def _start_recvfrom(req: tevent_req) -> bool:
     return dgram.transport.recvfrom(req)
 
 
-def tdgram_recvfrom_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> Received:
+def tdgram_recvfrom_recv(
+    req: tevent_req, mem_ctx: TALLOC_CTX | None
+) -> tuple[int, int, talloc_buffer | None, tsocket_address | None]:
     """
     The result of `tdgram_recvfrom_send`.
 
@@ -424,11 +427,12 @@ def tdgram_recvfrom_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> Receive
 _FAILED: Final = (-1, EIO, None, None)
 
 
-def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[bytearray | None, tsocket_address | None]:
+def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[talloc_buffer | None, tsocket_address | None]:
     """Buffer and source of a finished receive as children of *mem_ctx*; MemoryError where a limit forbids them."""
-    buf, src = req.op_vector, req.op_more
+    buf: Any = req.op_vector
+    src: Any = req.op_more
     req.op_vector = req.op_more = None
-    if type(src) is not tuple:
+    if src.__class__ is not tuple:
         # Another backend's: chunks already, and its own business what they are.
         return talloc_move(mem_ctx, buf), talloc_move(mem_ctx, src)
     header = attach(buf, mem_ctx, uint8_t)

@@ -16,6 +16,10 @@ from tevent.errno import set_errno
 from . import _sys
 from .bsd_socket import errno_of
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 __all__ = [
     "samba_socket_poll_error",
     "samba_socket_poll_or_sock_error",
@@ -23,10 +27,15 @@ __all__ = [
 ]
 
 
+_INT_MAX: Final = 0x7FFFFFFF
+
+
 def check_fd(fd: object) -> None:
-    """Raise TypeError for what cannot be a descriptor."""
+    """Raise TypeError or ValueError for what C's ``int fd`` cannot hold; whether it is open is not asked."""
     if not isinstance(fd, int):
         raise TypeError(f"a file descriptor is an int, not {type(fd).__name__}")
+    if not -_INT_MAX <= fd <= _INT_MAX:
+        raise ValueError(f"a file descriptor is a C int, not {fd}")
 
 
 def samba_socket_poll_error(fd: int) -> int:

