@@ -19,10 +19,9 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from talloc_py._chunk import make_oldest
+from talloc_py._chunk import link, make_oldest
 from talloc_py.core import (
     TALLOC_CTX,
-    attach,
     bad_chunk,
     destructor_guards,
     free_chunk,
@@ -34,7 +33,6 @@ from . import trace
 from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import (
-    im_append,
     im_remove,
     tevent_common_schedule_immediate,
     tevent_create_immediate,
@@ -240,8 +238,21 @@ class tevent_req(TALLOC_CTX):
 
     def fire(self) -> None:
         """Run as the head of a context's immediates: take the request off the list, then go on with it."""
-        im_remove(self)
-        _triggered(self)
+        ev = self.im_ev
+        assert ev is not None
+        following = self.im_next
+        ev.im_first = following
+        if following is None:
+            ev.im_last = None
+        else:
+            following.im_prev = self.im_next = None
+        self.im_ev = None
+        step = self.op_step
+        if step is not None:
+            self.op_step = None
+            step(self)
+        else:
+            _finish_again(self)
 
     def q_fire(self) -> None:
         """Run as the head of a queue."""
@@ -283,9 +294,10 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     Returns None where *mem_ctx* allows no allocation.
     """
     req: tevent_req = _allocate(tevent_req)
-    header = attach(req, mem_ctx, tevent_req, destroy)
+    header = link(req, mem_ctx, tevent_req, destroy)
     if header is None:
         return None
+    req._talloc_chunk = header
     frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
     req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
@@ -415,13 +427,8 @@ def notify(req: tevent_req) -> None:
     fn(req)
 
 
-def _triggered(req: tevent_req) -> None:
-    """The immediate of *req* runs: the next step of an operation, or the finish sequence once more."""
-    step = req.op_step
-    if step is not None:
-        req.op_step = None
-        step(req)
-        return
+def _finish_again(req: tevent_req) -> None:
+    """The immediate of *req* runs: the finish sequence once more, for the state it is in."""
     rare = req.rare
     if rare is not None:
         drop_timer(rare)
@@ -452,14 +459,27 @@ def schedule(req: tevent_req, ev: tevent_context) -> None:
     if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
         if rare is not None and rare.trigger is not None and rare.trigger.im_ev is not None:
             tevent_reset_immediate(rare.trigger)
-        im_append(ev, req)
+        # im_append(), spelled out
+        req.im_ev = ev
+        req.im_next = None
+        req.im_prev = last = ev.im_last
+        if last is None:
+            ev.im_first = req
+        else:
+            last.im_next = req
+        ev.im_last = req
         return
     # Somebody watches immediate events, or has them done in another way: show the real thing.
     tevent_schedule_immediate(_trigger_of(req), ev, _trigger_handler, req)
 
 
 def _trigger_handler(ev: tevent_context, im: tevent_immediate, req: tevent_req) -> None:
-    _triggered(req)
+    step = req.op_step
+    if step is not None:
+        req.op_step = None
+        step(req)
+    else:
+        _finish_again(req)
 
 
 def unschedule(req: tevent_req) -> None:
@@ -517,9 +537,7 @@ def receive(req: tevent_req) -> None:
 def destroy(req: tevent_req) -> int:
     """The destructor of every request."""
     if req.q_queue is not None:
-        from .queue import leave
-
-        leave(req)
+        req.q_queue.leave(req)
     if req.status != RECEIVED:
         receive(req)
     return 0
@@ -546,9 +564,7 @@ def _guard(destructor: Callable[[tevent_req], int | None] | None) -> Callable[[t
                 if req.im_ev is not None:
                     im_remove(req)
                 if req.q_queue is not None:
-                    from .queue import leave
-
-                    leave(req)
+                    req.q_queue.leave(req)
                 if req.op is not None:
                     req.op.stop(req)
         return answer

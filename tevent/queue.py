@@ -88,6 +88,21 @@ class tevent_queue(TALLOC_CTX):
         state = "running" if self.running else "stopped"
         return f"<tevent_queue {self.name!r} {state}, {self.length} entries>"
 
+    def leave(self, node: tevent_queue_entry | tevent_req) -> None:
+        """Take *node* out and let the next one have its turn."""
+        head = self.first
+        assert head is not None
+        if trace.call_depth_users or not head.q_ev.im_plain or head.q_ev.trace_queue is not None:
+            _report_leaving(head, node)
+        if head is node and head is self.last:
+            self.first = self.last = node.q_queue = None
+            self.length = 0
+            return
+        _unlink(self, node)
+        head = self.first
+        if self.running and head is not None and not head.q_triggered:
+            _schedule(self, head)
+
 
 class tevent_queue_entry(TALLOC_CTX):
     """
@@ -168,23 +183,12 @@ def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
     queue.length -= 1
 
 
-def leave(node: tevent_queue_entry | tevent_req) -> None:
-    """Take *node* out of its queue and let the next one have its turn."""
-    queue = node.q_queue
-    if queue is None:
-        return
-    head = queue.first
-    if trace.call_depth_users and head is not None:
+def _report_leaving(head: tevent_queue_entry | tevent_req, node: tevent_queue_entry | tevent_req) -> None:
+    if trace.call_depth_users:
         # As in C it is the head of the queue that is reported, with the function of the one that leaves.
         req = _request_of(head)
         trace.call_depth_report(TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE, req, req.depth, _trigger_name(node))
-    if head is not None:
-        _trace(head.q_ev, node, TEVENT_EVENT_TRACE_DETACH)
-    _unlink(queue, node)
-    if queue.running:
-        head = queue.first
-        if head is not None and not head.q_triggered:
-            _schedule(queue, head)
+    _trace(head.q_ev, node, TEVENT_EVENT_TRACE_DETACH)
 
 
 def _schedule(queue: tevent_queue, head: tevent_queue_entry | tevent_req) -> None:
@@ -252,7 +256,8 @@ def _run_operation(req: tevent_req, private_data: object) -> None:
 
 
 def _destroy_entry(entry: tevent_queue_entry) -> int:
-    leave(entry)
+    if entry.q_queue is not None:
+        entry.q_queue.leave(entry)
     return 0
 
 
@@ -299,7 +304,7 @@ def _destroy_queue(queue: tevent_queue) -> int:
     while queue.first is not None:
         node = queue.first
         if type(node) is tevent_req:
-            leave(node)
+            queue.leave(node)
         else:
             free_chunk(node._talloc_chunk, (_destroy_queue.__code__, 0))
     return 0

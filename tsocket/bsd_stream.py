@@ -57,6 +57,7 @@ RETRY: Final = frozenset((EINTR, EAGAIN, errno.EWOULDBLOCK, EINPROGRESS, ENOMEM)
 _READ: Final = int(TEVENT_FD_READ)
 _WRITE: Final = int(TEVENT_FD_WRITE)
 _ERROR: Final = int(TEVENT_FD_ERROR)
+_MORE: Final = -1  # what _read() and _write() say while the operation is not over
 _allocate = object.__new__
 
 BSD_OPS: Final = tstream_context_ops(name="bsd")
@@ -88,11 +89,12 @@ class tstream_bsd(TALLOC_CTX):
         return f"<tstream_bsd fd {self.fd}>"
 
     def __del__(self) -> None:
-        if getattr(self, "fd", -1) != -1:
+        fd = getattr(self, "fd", -1)
+        if fd != -1:
             import warnings
 
-            warnings.warn(f"unfreed stream on descriptor {self.fd}", ResourceWarning, source=self)
-            _sys.close(self.fd)
+            self._close()  # first: a warning may be an exception
+            warnings.warn(f"unfreed stream on descriptor {fd}", ResourceWarning, source=self)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -141,81 +143,64 @@ class tstream_bsd(TALLOC_CTX):
     def readv(self, req: tevent_req, at_once: bool) -> bool:
         """Start a read; it ends in `readv_over`."""
         if self.fd == -1 or self.error:
-            later(req, readv_step, -1, ENOTCONN if self.fd == -1 else self.error)
+            later(req, readv_step, -1, self.error or ENOTCONN)
             return True
         if at_once or self.optimize:
-            if self._read(req, later_read):
+            err = self._read(req)
+            if err != _MORE:
+                later(req, readv_step, -1 if err else req.op_ret, err)
                 return True
         fde = self.fde
-        if self.ev is req.op_ev and fde is not None and fde.event_ctx is not None and fde.flags & _READ:
-            self.reader = req
-            return True
-        err = self._wait(req.op_ev, _READ)
-        if err:
-            later(req, readv_step, -1, err)
-        else:
-            self.reader = req
+        if self.ev is not req.op_ev or fde is None or fde.event_ctx is None or not fde.flags & _READ:
+            err = self._wait(req.op_ev, _READ)
+            if err:
+                later(req, readv_step, -1, err)
+                return True
+        self.reader = req
         return True
 
     def writev(self, req: tevent_req) -> bool:
         """Start a write; it ends in `writev_over`."""
-        if self.fd == -1 or self.error:
-            later(req, writev_step, -1, ENOTCONN if self.fd == -1 else self.error)
-            return True
-        if self._write(req, later_write):
-            return True
-        err = self._wait(req.op_ev, _WRITE)
-        if err:
-            later(req, writev_step, -1, err)
-        else:
-            self.writer = req
+        err = self._write(req) if self.fd != -1 and not self.error else self.error or ENOTCONN
+        if err == _MORE:
+            err = self._wait(req.op_ev, _WRITE)
+            if not err:
+                self.writer = req
+                return True
+        later(req, writev_step, -1 if err else req.op_ret, err)
         return True
 
-    def _read(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
-        """One ``readv``. True if that ended the read, which *over* was told."""
-        # The vector stays the request's alone: held here it would keep the caller's buffers locked in the callback.
+    def _read(self, req: tevent_req) -> int:
+        """One ``readv``: 0 if the vector is full, _MORE if not, or the errno that the stream has failed with."""
         try:
             count = _sys.readv(self.fd, req.op_vector)
         except OSError as error:
             err = error.errno or errno.EIO
-            if err in RETRY:
-                return False
-            self.reader = None
-            over(req, -1, self._failed(err))
-            return True
+            return _MORE if err in RETRY else self._failed(err)
         left = req.op_left - count
         if left == 0:
-            self.reader = None
-            over(req, req.op_ret, 0)
-            return True
+            return 0
         if count == 0:
-            self.reader = None
-            over(req, -1, self._failed(EPIPE))
-            return True
+            return self._failed(EPIPE)
         req.op_left = left
         advance(req.op_vector, count)
-        return False
+        return _MORE
 
-    def _write(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
-        """One ``writev``. True if that ended the write, which *over* was told."""
+    def _write(self, req: tevent_req) -> int:
+        """One ``writev``, with results like those of `_read`."""
         try:
             count = _sys.writev(self.fd, req.op_vector)
         except OSError as error:
             err = error.errno or errno.EIO
-            if err in RETRY:
-                return False
-            self._failed(err)
-        else:
-            left = req.op_left - count
-            if count and left:
-                req.op_left = left
-                advance(req.op_vector, count)
-                return False
-            err = 0 if count else self._failed(EPIPE)
-        if self.writer is not None:
-            self._stop_writing()
-        over(req, -1 if err else req.op_ret, err)
-        return True
+            return _MORE if err in RETRY else self._failed(err)
+        left = req.op_left - count
+        if left == 0:
+            return 0
+        if count == 0:
+            return self._failed(EPIPE)
+        req.op_left = left
+        advance(req.op_vector, count)
+        return _MORE
 
     def disconnect(self, req: tevent_req) -> bool:
         """Close the descriptor at once; the request ends from the loop."""
@@ -275,24 +260,22 @@ class tstream_bsd(TALLOC_CTX):
     stop_monitor = stop_disconnect
 
 
-def later_read(req: tevent_req, ret: int, err: int) -> None:
-    """The end of a read that did not have to wait."""
-    later(req, readv_step, ret, err)
-
-
-def later_write(req: tevent_req, ret: int, err: int) -> None:
-    """The end of a write that did not have to wait."""
-    later(req, writev_step, ret, err)
-
-
 def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> None:
     """The handler of the fd event: at most one operation goes on at a time, a write before a read."""
+    reader = bsd.reader
     if flags & _ERROR or bsd.error:
         _broken(bsd, flags)
     elif flags & _WRITE and bsd.writer is not None:
-        bsd._write(bsd.writer, writev_over)
-    elif bsd.reader is not None:
-        bsd._read(bsd.reader, readv_over)
+        writer = bsd.writer
+        err = bsd._write(writer)
+        if err != _MORE:
+            bsd._stop_writing()
+            writev_over(writer, -1 if err else writer.op_ret, err)
+    elif reader is not None:
+        err = bsd._read(reader)
+        if err != _MORE:
+            bsd.reader = None
+            readv_over(reader, -1 if err else reader.op_ret, err)
     else:
         # Data that nobody asked for: do not spin on it, the next read asks again.
         tevent_fd_set_flags(fde, fde.flags & ~_READ)
@@ -302,7 +285,10 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     """The descriptor reports an error or its peer's end."""
     reader, writer = bsd.reader, bsd.writer
     if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
-        bsd._read(reader, readv_over)  # what has arrived before the end is still good
+        err = bsd._read(reader)  # what has arrived before the end is still good
+        if err != _MORE:
+            bsd.reader = None
+            readv_over(reader, -1 if err else reader.op_ret, err)
         return
     if reader is None and writer is None and bsd.stream.monitor_req is None:
         # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
