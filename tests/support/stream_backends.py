@@ -82,6 +82,7 @@ class memory_io_state(TALLOC_CTX):
     ev: tevent_context
     end: memory_state
     vector: Any
+    data: memoryview  # a write: all of its bytes
     offset: int = 0
     ret: int = 0
 
@@ -163,6 +164,7 @@ def memory_writev_send(
     if state.end.closed or state.end.other is None:
         tevent_req_error(req, ENOTCONN if state.end.closed else EPIPE)
         return tevent_req_post(req, ev)
+    state.data = memoryview(b"".join(flat(vector)))
     state.end.writer = req
     tevent_req_set_cleanup_fn(req, _memory_writer_gone)
     _memory_write_on(state.end, now=True)
@@ -185,7 +187,7 @@ def _memory_write_on(end: memory_state, now: bool = False) -> None:
         tevent_req_defer_callback(req, state.ev)
         tevent_req_error(req, EPIPE)
         return
-    data = b"".join(flat(state.vector))
+    data = state.data
     room = MEMORY_BUFFER - len(end.other.inbox)
     part = data[state.offset : state.offset + room]
     state.offset += len(part)

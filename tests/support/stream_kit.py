@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from errno import EAGAIN
 from typing import Any, TypeVar
 
-from talloc_py import TALLOC_CTX, TALLOC_FREE
+from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_free, talloc_new
 from tevent import (
     get_errno,
     tevent_context,
@@ -195,6 +195,17 @@ def drain(sock: socket.socket) -> bytes:
         while part := sock.recv(MIB):
             parts.append(part)
     return b"".join(parts)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[TALLOC_CTX]:
+    """A top-level context that is freed with everything on it, however the block is left."""
+    top = talloc_new(None)
+    assert top is not None
+    try:
+        yield top
+    finally:
+        talloc_free(top)
 
 
 def tcp_sockets() -> tuple[socket.socket, socket.socket]:

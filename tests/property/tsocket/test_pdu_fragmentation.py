@@ -13,9 +13,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_kit import LengthPrefixed, Loop, Wire, framed
+from stream_kit import LengthPrefixed, Loop, Wire, framed, scratch
 
-from talloc_py import talloc_free, talloc_new
 from tevent import tevent_queue_create
 from tsocket import (
     iovec,
@@ -84,9 +83,8 @@ class Reader:
 @settings(max_examples=150)
 def test_any_cut_gives_the_same_pdus(sizes, cuts, turns, optimised, layout):
     """Pieces of any size, with any number of turns of the loop between them, read with vectors of any layout."""
-    top = talloc_new(None)
     sock, peer = socket.socketpair()
-    with peer:
+    with peer, scratch() as top:
         wire = Wire(top, sock, peer)
         loop = Loop(top)
         tstream_bsd_optimize_readv(wire.stream, optimised)
@@ -112,7 +110,6 @@ def test_any_cut_gives_the_same_pdus(sizes, cuts, turns, optimised, layout):
         assert [s.result for s in seen] == [(len(body) + 4, 0) for body in bodies]
         assert [bytes(reader.body) for reader in readers] == bodies
         assert tstream_pending_bytes(wire.stream) == 0
-        talloc_free(top)
 
 
 @given(
@@ -123,9 +120,8 @@ def test_any_cut_gives_the_same_pdus(sizes, cuts, turns, optimised, layout):
 @settings(max_examples=100)
 def test_a_stream_that_ends_early_gives_whole_pdus_then_epipe(sizes, missing, step):
     """All PDUs before the end come out; the one that is cut off, or missing, fails with EPIPE; so does what follows."""
-    top = talloc_new(None)
     sock, peer = socket.socketpair()
-    with peer:
+    with peer, scratch() as top:
         wire = Wire(top, sock, peer)
         loop = Loop(top)
         queue = tevent_queue_create(top, "pdus")
@@ -151,4 +147,3 @@ def test_a_stream_that_ends_early_gives_whole_pdus_then_epipe(sizes, missing, st
             left -= len(body) + 4
             whole += 1
         assert results == [(len(body) + 4, 0) for body in bodies[:whole]] + [(-1, EPIPE)] * (len(bodies) - whole)
-        talloc_free(top)

@@ -10,7 +10,7 @@ from errno import EINVAL
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_kit import Loop, Wire, drain
+from stream_kit import Loop, Wire, drain, scratch
 
 from talloc_py import talloc_free, talloc_new
 from tevent import (
@@ -148,9 +148,8 @@ def test_the_line_is_served_in_order(operations):
 @settings(max_examples=50)
 def test_blocked_writes_never_mix(sizes, frees, reads):
     """Large writes through a queue, some freed half way: the bytes of each are a prefix of it, in order."""
-    top = talloc_new(None)
     sock, peer = socket.socketpair()
-    with peer:
+    with peer, scratch() as top:
         wire = Wire(top, sock, peer)
         loop = Loop(top)
         queue = tevent_queue_create(top, "line")
@@ -187,4 +186,3 @@ def test_blocked_writes_never_mix(sizes, frees, reads):
             assert lengths.get(n, 0) <= size
             if n in complete:
                 assert lengths[n] == size
-        talloc_free(top)
