@@ -646,21 +646,40 @@ def run_both(mem_ctx: TALLOC_CTX, ev: tevent_context, file: BinaryIO, options: a
             talloc_free(inner)
 
 
+class stop_state(TALLOC_CTX):
+    """Which signal has come, 0 for none."""
+
+    signum: int
+
+
+def stop_signal(
+    ev: tevent_context, se: tevent_signal, signum: int, count: int, siginfo: object, private_data: object
+) -> None:
+    """The handler of the signals that end the server; it runs from the loop."""
+    talloc_get_type_abort(private_data, stop_state).signum = signum
+
+
+def stop_wanted(private_data: object) -> bool:
+    """Whether to leave the loop."""
+    return talloc_get_type_abort(private_data, stop_state).signum != 0
+
+
 def run_server(mem_ctx: TALLOC_CTX, ev: tevent_context, options: argparse.Namespace) -> int:
     """The server alone, until SIGINT or SIGTERM."""
     real = start_server(mem_ctx, ev, address_of(mem_ctx, options.transport, options.address), options.verbose)
     if tsocket_address_is_unix(real):
-        where = tsocket_address_unix_path(real, mem_ctx)
+        where: str | None = tsocket_address_unix_path(real, mem_ctx)
     else:
         where = f"{tsocket_address_inet_addr_string(real, mem_ctx)} port {tsocket_address_inet_port(real)}"
-    stopped: list[int] = []
+    stop = talloc_zero(mem_ctx, stop_state)
+    assert stop is not None
     for signum in (signal.SIGINT, signal.SIGTERM):
-        if tevent_add_signal(ev, mem_ctx, signum, 0, lambda *args: stopped.append(args[2]), None) is None:
+        if tevent_add_signal(ev, mem_ctx, signum, 0, stop_signal, stop) is None:
             raise Failure(f"{signal.Signals(signum).name}: {os.strerror(get_errno())}")
     print(f"listening on {where}", flush=True)
-    if tevent_loop_until(ev, lambda _: bool(stopped), None) != 0:
+    if tevent_loop_until(ev, stop_wanted, stop) != 0:
         raise Failure(f"the loop failed: {os.strerror(get_errno())}")
-    print(f"stopped by {signal.Signals(stopped[0]).name}")
+    print(f"stopped by {signal.Signals(stop.signum).name}")
     return 0
 
 

@@ -46,7 +46,7 @@ from .timed import tevent_add_timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final, TypeVar
+    from typing import Any, Final, TypeVar
 
     from typing_extensions import TypeIs  # type checkers know it without its being installed
 
@@ -147,9 +147,10 @@ def tevent_req_data(req: tevent_req, type: type[T]) -> T:
     if data is not None:
         header = data._talloc_chunk
         if header.name is type and header.obj is data:
-            state: T = data  # type: ignore[assignment]  # the name says so
+            state: T = data  # pyright: ignore[reportAssignmentType]  # the name says so
             return state
-    return talloc_get_type_abort(data, type)
+    state = talloc_get_type_abort(data, type)
+    return state
 
 
 def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
@@ -162,12 +163,14 @@ def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
     """
     if not is_request(req):
         return None  # type: ignore[return-value]
-    pvt = req.pvt
+    pvt: Any = req.pvt
     if type is tevent_req and pvt.__class__ is tevent_req:
         header = pvt._talloc_chunk
         if header.name is tevent_req and header.obj is pvt:
-            return pvt  # type: ignore[return-value]  # by far the most common question, answered without a call
-    return talloc_get_type_abort(pvt, type)  # type: ignore[arg-type]
+            parent: T = pvt  # by far the most common question, answered without a call
+            return parent
+    data: T = talloc_get_type_abort(pvt, type)
+    return data
 
 
 def tevent_req_callback_data_void(req: tevent_req) -> object:

@@ -13,6 +13,10 @@ from talloc_py.types import info_of
 
 from ._request import STATES, is_request, operation, tevent_req
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from talloc_py._chunk import talloc_string
+
 __all__ = ["tevent_req_default_print", "tevent_req_print"]
 
 
@@ -30,7 +34,7 @@ def kind_of(req: tevent_req) -> str:
     return kind.name if isinstance(kind, operation) else info_of(kind).name
 
 
-def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> str | None:
+def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> talloc_string | None:
     """
     The library's own text for *req*, whatever print function is set.
 
@@ -53,7 +57,7 @@ def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> str
     )
 
 
-def tevent_req_print(mem_ctx: TALLOC_CTX | None, req: tevent_req | None) -> str | None:
+def tevent_req_print(mem_ctx: TALLOC_CTX | None, req: tevent_req | None) -> talloc_string | None:
     """
     A text for people about *req*: that of its print function, or else of `tevent_req_default_print`.
 
@@ -69,7 +73,8 @@ def tevent_req_print(mem_ctx: TALLOC_CTX | None, req: tevent_req | None) -> str 
     fn = None if req.rare is None else req.rare.print
     if fn is None:
         return tevent_req_default_print(req, mem_ctx)
-    return fn(req, mem_ctx)
+    # What a print function gives is promised to be a chunk of mem_ctx.
+    return fn(req, mem_ctx)  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
 
 
 def summary(req: tevent_req) -> str:

@@ -26,6 +26,8 @@ from .timed import tevent_timeval_until, timeval
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from talloc_py._chunk import talloc_string
+
     from ._request import Location
     from .req import tevent_req, tevent_req_state
 
@@ -480,7 +482,7 @@ def tevent_req_profile_append_sub(parent_profile: tevent_req_profile, sub_profil
 
 def tevent_req_profile_string(
     mem_ctx: TALLOC_CTX | None, profile: tevent_req_profile, indent: int, max_indent: int
-) -> str | None:
+) -> talloc_string | None:
     """
     Write *profile* and its subprofiles as text, one line each.
 
