@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .fd import tevent_fd
+
 __all__ = ["wakeup_channel"]
 
 
@@ -35,13 +37,15 @@ class wakeup_channel:
     `fd` is what a loop watches for reading.  `notify` may be called from any thread and from a signal handler.
     """
 
-    __slots__ = ("fd", "outer", "read_fd", "watched", "write_fd")
+    __slots__ = ("fd", "outer", "read_fd", "stand_in", "watched", "write_fd")
 
     def __init__(self) -> None:
         #: The epoll object around all; None where the platform has none.
         self.outer: Any = None
         #: Descriptors that wake the loop too, and what it shall call then; whoever asked for it reads from them.
         self.watched: dict[int, Callable[[], object]] = {}
+        #: An fd event that does what `watch` could not.
+        self.stand_in: tevent_fd | None = None
         self.read_fd, self.write_fd = _new_notification()
         self.fd = self.read_fd
         if _sys.epoll is not None:
@@ -68,11 +72,13 @@ class wakeup_channel:
         except OSError:
             pass  # There were none: something that is watched has woken the loop.
 
-    def watch(self, fd: int, look: Callable[[], object]) -> None:
-        """Be readable also when *fd* is, where the platform can do that, and let the loop call *look* then."""
-        if self.outer is not None:
-            self.outer.register(fd, _sys.EPOLLIN)
-            self.watched[fd] = look
+    def watch(self, fd: int, look: Callable[[], object]) -> bool:
+        """Be readable also when *fd* is, and let the loop call *look* then. False where the platform cannot do that."""
+        if self.outer is None:
+            return False
+        self.outer.register(fd, _sys.EPOLLIN)
+        self.watched[fd] = look
+        return True
 
     def unwatch(self, fd: int) -> None:
         """Be no longer readable because *fd* is."""

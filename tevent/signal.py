@@ -29,8 +29,9 @@ from . import _sys
 from ._base import TAG_MASK, check_context, check_handler, handler_name_of, loop_state, wrong_type
 from ._notify import take_place_of
 from .abort import tevent_abort, tevent_common_check_double_free
-from .common import tevent_common_wakeup, tevent_common_wakeup_init
+from .common import tevent_common_wakeup_init
 from .errno import set_errno
+from .fd import TEVENT_FD_READ, tevent_add_fd
 from .trace import (
     TEVENT_EVENT_TRACE_ATTACH,
     TEVENT_EVENT_TRACE_BEFORE_HANDLER,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._base import tevent_context, wrapper_glue
+    from .fd import tevent_fd
 
     tevent_signal_handler_t = Callable[[tevent_context, "tevent_signal", int, int, Any, Any], object]
 else:
@@ -79,6 +81,8 @@ SA_SIGINFO = 4 if _LINUX else 64
 SA_RESTART = 0x10000000 if _LINUX else 2
 SA_NODEFER = 0x40000000 if _LINUX else 16
 SA_RESETHAND = 0x80000000 if _LINUX else 4
+
+_allocate = object.__new__
 
 NUM_SIGNALS = 68
 SA_INFO_QUEUE_COUNT = 256
@@ -114,6 +118,9 @@ class tevent_signal(TALLOC_CTX):
     destroyed: bool
     #: How many occurrences of the number, of `_process_signals.total`, it has been given.
     seen: int
+
+    def __init__(self) -> None:
+        raise TypeError("a tevent_signal is made by tevent_add_signal(), not by calling the class")
 
     def __repr__(self) -> str:
         state = "detached" if self.event_ctx is None else f"signal {self.signum}"
@@ -181,8 +188,6 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
         _give_back_unwanted()
         _sys.raise_signal(signum)
         return
-    if _sys.epoll is None:
-        _notify_contexts(signum)
     current = _sys.set_wakeup_fd(state.write_fd, warn_on_full_buffer=False)
     if current == state.write_fd:
         state.owed.clear()
@@ -191,13 +196,6 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
     if current != -1:
         _sys.set_wakeup_fd(current, warn_on_full_buffer=False)
     state.late.append(signum)
-
-
-def _notify_contexts(signum: int) -> None:
-    """Wake the loops one by one, where no descriptor of theirs can follow the pipe."""
-    for se in state.events[signum]:
-        if se.event_ctx is not None:
-            tevent_common_wakeup(se.event_ctx)
 
 
 def collect() -> None:
@@ -383,7 +381,7 @@ def tevent_common_add_signal(
     if ret != 0:
         set_errno(ret)
         return None
-    se = tevent_signal.__new__(tevent_signal)
+    se: tevent_signal = _allocate(tevent_signal)
     se.event_ctx = None
     se.signum = signum
     se.sa_flags = sa_flags
@@ -419,8 +417,7 @@ def _enter(se: tevent_signal, ev: tevent_context) -> None:
     """Put *se* first into the lists of its context and of its number."""
     signum = se.signum
     if not ev.signal_events:
-        assert ev.wakeup is not None
-        ev.wakeup.watch(state.read_fd, look)
+        _watch_pipe(ev)
     ev.signal_events.insert(0, se)
     with state.lock:
         state.events[signum].insert(0, se)
@@ -429,6 +426,28 @@ def _enter(se: tevent_signal, ev: tevent_context) -> None:
         if se.seen != state.total.get(signum, 0):
             state.dirty.add(signum)
             loop_state.signals = 1
+
+
+def _watch_pipe(ev: tevent_context) -> None:
+    """Let the loop of *ev* wake when a signal has arrived."""
+    channel = ev.wakeup
+    assert channel is not None
+    if not channel.watch(state.read_fd, look):
+        # A platform without epoll. Whoever counts fd events sees this one, but there is no other way.
+        channel.stand_in = tevent_add_fd(ev, ev, state.read_fd, TEVENT_FD_READ, _pipe_readable, None)
+
+
+def _unwatch_pipe(ev: tevent_context) -> None:
+    channel = ev.wakeup
+    if channel is not None:
+        channel.unwatch(state.read_fd)
+        fde, channel.stand_in = channel.stand_in, None
+        if fde is not None:
+            talloc_free(fde)
+
+
+def _pipe_readable(_ev: tevent_context, _fde: tevent_fd, _flags: int, _private_data: object) -> None:
+    look()
 
 
 def _leave_table(se: tevent_signal) -> None:
@@ -446,8 +465,8 @@ def _detach(se: tevent_signal, ev: tevent_context) -> None:
     se.event_ctx = None
     if se in ev.signal_events:
         ev.signal_events.remove(se)
-        if not ev.signal_events and ev.wakeup is not None:
-            ev.wakeup.unwatch(state.read_fd)
+        if not ev.signal_events:
+            _unwatch_pipe(ev)
     _leave_table(se)
 
 

@@ -54,6 +54,9 @@ __all__ = [
 ]
 
 
+_allocate = object.__new__
+
+
 class _shared_state:
     __slots__ = ("lock",)
 
@@ -99,6 +102,9 @@ class tevent_thread_proxy(TALLOC_CTX):
     done: list[_proxy_entry]
     free_im: tevent_immediate | None
 
+    def __init__(self) -> None:
+        raise TypeError("a tevent_thread_proxy is made by tevent_thread_proxy_create(), not by calling the class")
+
     def __repr__(self) -> str:
         state = "closed" if self.write_fd == -1 else f"{len(self.pending)} pending"
         return f"<tevent_thread_proxy {state}>"
@@ -133,7 +139,7 @@ def tevent_thread_proxy_create(dest_ev_ctx: tevent_context) -> tevent_thread_pro
     except OSError as error:
         set_errno(error.errno or errno.EMFILE)
         return None
-    tp = tevent_thread_proxy.__new__(tevent_thread_proxy)
+    tp: tevent_thread_proxy = _allocate(tevent_thread_proxy)
     tp.ev = dest_ev_ctx
     tp.read_fd, tp.write_fd = read_fd, write_fd
     tp.read_fde = tp.free_im = None
@@ -270,6 +276,10 @@ class tevent_threaded_context(TALLOC_CTX):
     #: The process that made it: in a forked child it counts as cut off.
     pid: int
 
+    def __init__(self) -> None:
+        raise TypeError("a tevent_threaded_context is made by tevent_threaded_context_create(), not by calling the
+        class")
+
     def __repr__(self) -> str:
         return f"<tevent_threaded_context {'cut off' if self.event_ctx is None else 'linked'}>"
 
@@ -301,7 +311,7 @@ def tevent_threaded_context_create(mem_ctx: TALLOC_CTX | None, ev: tevent_contex
     if ret != 0:
         set_errno(ret)
         return None
-    tctx = tevent_threaded_context.__new__(tevent_threaded_context)
+    tctx: tevent_threaded_context = _allocate(tevent_threaded_context)
     tctx.event_ctx = None
     tctx.pid = _sys.pid
     if attach(tctx, mem_ctx, tevent_threaded_context, _threaded_destructor) is None:
