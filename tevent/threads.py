@@ -277,8 +277,7 @@ class tevent_threaded_context(TALLOC_CTX):
     pid: int
 
     def __init__(self) -> None:
-        raise TypeError("a tevent_threaded_context is made by tevent_threaded_context_create(), not by calling the
-        class")
+        raise TypeError("a tevent_threaded_context is made by tevent_threaded_context_create(), not by its class")
 
     def __repr__(self) -> str:
         return f"<tevent_threaded_context {'cut off' if self.event_ctx is None else 'linked'}>"
