@@ -130,7 +130,10 @@ def free_internal(c: chunk, where: Any, agreed: bool = False) -> int:
     if state == _DYING:
         if c.child is not None:
             _free_all_children(c, where, errors)
-        _bury(c, errors)
+        if c.extra is not None:
+            _bury(c, errors)
+        else:
+            c.obj = c.parent = c.destructor = None
     if errors:
         raise errors[0]
     return -1 if state == _REFUSED else 0

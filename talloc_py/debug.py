@@ -130,18 +130,8 @@ def talloc_autofree_context() -> TALLOC_CTX:
         _register()
         autofree = attach(TALLOC_CTX(), None, "autofree_context")
         assert autofree is not None
-        steal_to_top(autofree)
         _state.autofree = autofree
     return autofree.obj  # type: ignore[no-any-return]
-
-
-def steal_to_top(c: chunk) -> None:
-    """Make *c* a top-level chunk, also with null tracking on."""
-    null, world.null = world.null, None
-    try:
-        steal_internal(None, c)
-    finally:
-        world.null = null
 
 
 def talloc_enable_leak_report() -> None:
