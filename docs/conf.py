@@ -9,6 +9,7 @@ one that is no public name is set as code. Whatever does not resolve otherwise i
 
 from __future__ import annotations
 
+import builtins
 import enum
 import importlib
 import importlib.util
@@ -45,8 +46,10 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# Two more headings that docstrings here have.
-napoleon_custom_sections = ["Callbacks", "Ownership"]
+# Headings whose text is prose: without this, "-1: the reason" below Returns would be taken for a type and its meaning.
+napoleon_custom_sections = ["Returns", "Raises", "Callbacks", "Ownership", "Note"]
+# The name that type checkers have for "any bytes-like object"; nothing to link to.
+nitpick_ignore = [("py:class", "ReadableBuffer")]
 
 PACKAGES = ("talloc_py", "tevent", "tsocket")
 
@@ -121,11 +124,25 @@ def link(app: Sphinx, env: BuildEnvironment, node: pending_xref, contnode: nodes
     Docstrings set every name and expression in single backticks; what is no public name stays as code without a link.
     """
     target = node.get("reftarget", "").removesuffix("()")
+    module = target.rpartition(".")[0] or target
+    if module.partition(".")[0] in sys.stdlib_module_names:
+        return python_link(module, target, contnode)
+    if hasattr(builtins, target):
+        return contnode
     objects = env.get_domain("py").objects  # type: ignore[attr-defined]  # only the Python domain has it
     for full in (target, *(f"{package}.{target}" for package in PACKAGES)):
         if full in objects:
             return make_link(app, node, objects[full], contnode)
     return contnode if node.get("reftype") == "obj" else None
+
+
+def python_link(module: str, target: str, contnode: nodes.Element) -> nodes.Element:
+    """A link to Python's own manual, made without asking for its index."""
+    from docutils import nodes
+
+    anchor = target if target != module else f"module-{module}"
+    uri = f"https://docs.python.org/3/library/{module}.html#{anchor}"
+    return nodes.reference("", "", contnode, internal=False, refuri=uri)
 
 
 def make_link(app: Sphinx, node: pending_xref, found: Any, contnode: nodes.Element) -> nodes.Element:
