@@ -35,7 +35,9 @@ __all__ = [
     "WRITE",
     "begin_wait",
     "check_callable",
+    "discard",
     "drop_event",
+    "is_live",
     "still_alive",
     "wait_cleanup",
     "wait_for",
@@ -91,9 +93,20 @@ def wait_for(
     return not tevent_req_nomem(state.fde, req)
 
 
+def is_live(req: tevent_req) -> bool:
+    """Whether nobody has freed *req* while a function of the caller's ran."""
+    return req._talloc_chunk.obj is req
+
+
+def discard(req: tevent_req) -> None:
+    """Free *req* unless that has been done already."""
+    if is_live(req):
+        talloc_free(req)
+
+
 def still_alive(req: tevent_req, state: waiting_state) -> bool:
     """Whether *req* is still what it was before a function of the caller's ran."""
-    return req._talloc_chunk.obj is req and req.data is state and tevent_req_is_in_progress(req)
+    return is_live(req) and req.data is state and tevent_req_is_in_progress(req)
 
 
 def begin_wait(mem_ctx: TALLOC_CTX | None, ev: tevent_context, fd: int, type: type[S]) -> tuple[tevent_req | None, S]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from errno import (
     EAGAIN,
     ECANCELED,
+    EINVAL,
     EIO,
     EMSGSIZE,
     ENOMEM,
@@ -53,7 +54,9 @@ from ._async import (
     READ,
     WRITE,
     check_callable,
+    discard,
     drop_event,
+    is_live,
     still_alive,
     wait_for,
     waiting_state,
@@ -247,6 +250,8 @@ def writev_recv(req: tevent_req) -> tuple[int, int]:
         freed.
     """
     state = tevent_req_data(req, writev_state)
+    if state is None:
+        return -1, EINVAL
     failed, err = tevent_req_is_unix_error(req)
     total = -1 if failed else state.total
     tevent_req_received(req)
@@ -329,8 +334,10 @@ def read_packet_send(
     try:
         _read_packet_do(req, state, False)
     except BaseException:
-        talloc_free(req)
+        discard(req)
         raise
+    if not is_live(req):
+        return None  # the function has freed its owner
     if tevent_req_is_in_progress(req) and wait_for(req, state, ev, READ, _read_packet_ready):
         return req
     return tevent_req_post(req, ev)
@@ -387,8 +394,12 @@ def _read_packet_grow(req: tevent_req, state: read_packet_state) -> bool:
     if state.more is None:
         tevent_req_done(req)
         return False
-    with memoryview(state.buf).toreadonly() as view:
-        wanted = state.more(view, state.private_data)
+    view = memoryview(state.buf).toreadonly()
+    wanted = state.more(view, state.private_data)
+    try:
+        view.release()
+    except BufferError:
+        pass  # somebody keeps it: the bytes it shows will be those of now
     if not still_alive(req, state):
         return False
     require("what more returns", wanted, int)
@@ -401,9 +412,19 @@ def _read_packet_grow(req: tevent_req, state: read_packet_state) -> bool:
     elif len(state.buf) + wanted >= MAX_TALLOC_SIZE:
         tevent_req_oom(req)
     else:
-        state.buf.extend(bytes(wanted))
+        _grow(state, wanted)
         return True
     return False
+
+
+def _grow(state: read_packet_state, wanted: int) -> None:
+    """Make room for *wanted* more bytes, whoever looks at those that are there."""
+    try:
+        state.buf.extend(bytes(wanted))
+    except BufferError:
+        buf = talloc_buffer(len(state.buf) + wanted)
+        buf[: len(state.buf)] = state.buf
+        state.buf = buf
 
 
 def read_packet_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[int, talloc_buffer | None, int]:
@@ -416,6 +437,8 @@ def read_packet_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[int, 
         ``(length, buf, 0)``, the buffer owned by *mem_ctx*, or ``(-1, None, errno)``.
     """
     state = tevent_req_data(req, read_packet_state)
+    if state is None:
+        return -1, None, EINVAL
     failed, err = tevent_req_is_unix_error(req)
     if not failed and attach(state.buf, mem_ctx, uint8_t) is None:
         failed, err = True, ENOMEM

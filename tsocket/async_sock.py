@@ -18,9 +18,9 @@ from errno import (
     EPIPE,
 )
 
-from talloc_py.core import TALLOC_CTX, talloc_free, talloc_set_destructor
+from talloc_py.core import TALLOC_CTX, talloc_set_destructor
 from tevent._base import check_context
-from tevent._request import is_request, tevent_req
+from tevent._request import tevent_req
 from tevent.errno import get_errno
 from tevent.fd import tevent_fd
 from tevent.req import (
@@ -41,7 +41,9 @@ from ._async import (
     WRITE,
     begin_wait,
     check_callable,
+    discard,
     drop_event,
+    is_live,
     wait_for,
     waiting_state,
 )
@@ -136,11 +138,14 @@ def async_connect_send(
     try:
         err = _connect(req, state, fd, peer, before_connect, after_connect, private_data)
     except BaseException:
-        talloc_free(req)
+        discard(req)
         raise
-    if err == EINPROGRESS and wait_for(req, state, ev, WRITE | ERROR, _connected):
+    if not is_live(req):
+        return None  # one of the functions has freed its owner
+    if err != EINPROGRESS:
+        _connect_over(req, err)
+    elif wait_for(req, state, ev, WRITE | ERROR, _connected):
         return req
-    _connect_over(req, err)
     return tevent_req_post(req, ev)
 
 
@@ -182,6 +187,8 @@ def _connect(
         return errno_of(error)
     if before_connect is not None:
         before_connect(fd, private_data)
+        if not is_live(req):
+            return EINVAL
     try:
         err = _sys.connect(fd, *peer)
     except OSError as error:
@@ -223,8 +230,6 @@ def async_connect_recv(req: tevent_req) -> tuple[int, int]:
     Returns:
         ``(0, 0)``, or ``(-1, errno)``.
     """
-    if is_request(req) and req.data is not None:
-        tevent_req_data(req, async_connect_state)
     err = tevent_req_simple_recv_unix(req)
     return (-1, err) if err else (0, 0)
 
@@ -292,7 +297,6 @@ def wait_for_read_recv(req: tevent_req) -> tuple[bool, int]:
     Returns:
         ``(True, 0)``, or ``(False, errno)``.
     """
-    tevent_req_data(req, wait_for_read_state)
     err = tevent_req_simple_recv_unix(req)
     return err == 0, err
 
@@ -334,7 +338,6 @@ def wait_for_error_recv(req: tevent_req) -> int:
     Returns:
         EPIPE if the peer has closed the connection, ECONNRESET if it has closed its half or reset it, another errno.
     """
-    tevent_req_data(req, wait_for_error_state)
     return tevent_req_simple_recv_unix(req)
 
 
@@ -406,6 +409,8 @@ def accept_recv(req: tevent_req) -> tuple[int, int | None, sockaddr | None, int]
         listener; the peer's address. Or ``(-1, None, None, errno)``.
     """
     state = tevent_req_data(req, accept_state)
+    if state is None:
+        return -1, None, None, EINVAL
     failed, err = tevent_req_is_unix_error(req)
     if failed:
         tevent_req_received(req)
