@@ -81,7 +81,7 @@ def entry(package: ModuleType, name: str) -> list[str]:
     if inspect.isroutine(thing):
         return [f".. autofunction:: {package.__name__}.{name}", ""]
     value = int(thing) if isinstance(thing, int) else thing
-    lines = [f".. py:data:: {package.__name__}.{name}", f"   :value: {value!r}", ""]
+    lines = [f".. py:data:: {name}", f"   :value: {value!r}", ""]
     if isinstance(thing, enum.Enum):
         lines += [f"   Member of `{type(thing).__name__}`.", ""]
     return lines
@@ -152,7 +152,19 @@ def make_link(app: Sphinx, node: pending_xref, found: Any, contnode: nodes.Eleme
     return make_refnode(app.builder, node["refdoc"], found.docname, found.node_id, contnode, node["reftarget"])
 
 
+def check_complete(app: Sphinx, env: BuildEnvironment) -> None:
+    """Every public name must have become an entry under the name that users know it by."""
+    from sphinx.util import logging
+
+    objects = env.get_domain("py").objects  # type: ignore[attr-defined]
+    for package_name in PACKAGES:
+        for name in importlib.import_module(package_name).__all__:
+            if not any(f"{each}.{name}" in objects for each in PACKAGES):
+                logging.getLogger(__name__).warning("%s.%s is not in the reference", package_name, name)
+
+
 def setup(app: Sphinx) -> None:
-    """Hook both into the build."""
+    """Hook it all into the build."""
     app.connect("builder-inited", write_reference)
     app.connect("missing-reference", link)
+    app.connect("env-check-consistency", check_complete)
