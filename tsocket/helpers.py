@@ -115,16 +115,16 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         if err == EINVAL:
             return EINVAL
         # What the stream refuses, the PDU hears from the loop.
-        later(req, _refused, -1, err)
+        later(req, over, -1, err)
     return _STARTED
 
 
-def _pdu_read(req: tevent_req, ret: int, err: int) -> None:
+def _pdu_read(req: tevent_req) -> None:
     """One vector is full, or the stream has failed."""
-    if ret == -1:
-        over(req, -1, err)
+    if req.op_ret == -1:
+        over(req)
         return
-    req.op_total += ret
+    req.op_total += req.op_ret
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
     if err == 0:
@@ -133,10 +133,6 @@ def _pdu_read(req: tevent_req, ret: int, err: int) -> None:
     elif err != _STARTED:
         req.error = err
         conclude(req, USER_ERROR)
-
-
-def _refused(req: tevent_req) -> None:
-    over(req, req.op_ret, req.op_err)
 
 
 def tstream_readv_pdu_send(
@@ -262,22 +258,25 @@ def tstream_readv_pdu_queue_send(
     return None if req is None else _enqueue(req, queue, _pdu_queue_run)
 
 
-def _has_turn(req: tevent_req) -> bool:
-    """Whether *req* can start now that its turn has come; the abort function where its stream is gone."""
-    if req.status != IN_PROGRESS:
-        return False  # it timed out while it waited, and only blocks the queue until it is freed
-    target = req.op_target
-    return target._talloc_chunk.obj is target or is_stream(target)
+def _misses_turn(req: tevent_req) -> bool:
+    """
+    Whether *req* can do nothing now that its turn has come.
+
+    It may have timed out while it waited, and only blocks the queue until it is freed; or its stream is gone, which the
+    abort function is told.
+    """
+    return req.status != IN_PROGRESS or not is_stream(req.op_target)
 
 
 def _pdu_queue_run(req: tevent_req) -> None:
-    if not _has_turn(req):
+    stream = req.op_target
+    if (req.status != IN_PROGRESS or stream._talloc_chunk.obj is not stream) and _misses_turn(req):
         return
     err = _pdu_ask(req, False)
     if err == 0:
-        later(req, _refused, 0, 0)
+        later(req, over, 0, 0)
     elif err != _STARTED:
-        later(req, _refused, -1, err)
+        later(req, over, -1, err)
 
 
 def tstream_readv_pdu_queue_recv(req: tevent_req) -> tuple[int, int]:
@@ -312,15 +311,16 @@ def tstream_writev_queue_send(
 
 
 def _writev_queue_run(req: tevent_req) -> None:
-    if not _has_turn(req):
+    stream = req.op_target
+    if (req.status != IN_PROGRESS or stream._talloc_chunk.obj is not stream) and _misses_turn(req):
         return
     vector = req.op_private
     req.op_private = None
     try:
         if not start_writev(req, vector, over):
-            later(req, _refused, -1, ENOMEM)
+            later(req, over, -1, ENOMEM)
     except BadVector as bad:
-        later(req, _refused, -1, bad.args[0])
+        later(req, over, -1, bad.args[0])
 
 
 def tstream_writev_queue_recv(req: tevent_req) -> tuple[int, int]:
@@ -365,9 +365,9 @@ def _sendto_queue_run(req: tevent_req) -> None:
     req.op_private = None
     try:
         if not start_sendto(req, buf, dst, over):
-            later(req, _refused, -1, ENOMEM)
+            later(req, over, -1, ENOMEM)
     except BadVector as bad:
-        later(req, _refused, -1, bad.args[0])
+        later(req, over, -1, bad.args[0])
 
 
 def tdgram_sendto_queue_recv(req: tevent_req) -> tuple[int, int]:
