@@ -322,6 +322,9 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     ):
         # Nothing to do but to wait: what before_wait() would find out, spelled out.
         wait = ev.wait_us
+    elif ev.im_first is not None and not loop_state.signals and not ev.scheduled_immediates:
+        ev.im_first.fire()
+        return 0
     else:
         wait = before_wait(ev)
         if wait == SERVED:

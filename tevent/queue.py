@@ -12,7 +12,7 @@ which need no chunk for that; `entry_for` makes one for somebody who looks at th
 
 from __future__ import annotations
 
-from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
+from talloc_py.core import TALLOC_CTX, attach, bad_chunk, destructor_guards, free_chunk, guarded_by, library_destructors
 from talloc_py.string import talloc_strdup
 
 from . import trace
@@ -262,6 +262,8 @@ def _destroy_entry(entry: tevent_queue_entry) -> int:
 
 
 library_destructors.add(_destroy_entry)
+# A destructor of the user's must not leave a dead entry in line.
+destructor_guards[tevent_queue_entry] = guarded_by(_destroy_entry)
 
 
 # -- the queue --------------------------------------------------------------------------------------------------------
@@ -307,10 +309,13 @@ def _destroy_queue(queue: tevent_queue) -> int:
             queue.leave(node)
         else:
             free_chunk(node._talloc_chunk, (_destroy_queue.__code__, 0))
+            if queue.first is node:
+                leave(node)  # a destructor of the user's has refused
     return 0
 
 
 library_destructors.add(_destroy_queue)
+destructor_guards[tevent_queue] = guarded_by(_destroy_queue)
 
 
 def _add(
@@ -372,8 +377,9 @@ def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_
 
     False where *queue* is dead and the abort function returned.
     """
-    if not _is_queue(queue):
-        return False
+    if type(queue) is not tevent_queue or queue._talloc_chunk.obj is not queue:
+        if not _is_queue(queue):
+            return False
     ev = req.op_ev
     req.q_trigger = run
     if queue.first is None and queue.running and ev.im_plain and ev.trace_queue is None and not trace.call_depth_users:

@@ -164,11 +164,13 @@ def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
     if not is_request(req):
         return None  # type: ignore[return-value]
     pvt: Any = req.pvt
-    if type is tevent_req and pvt.__class__ is tevent_req:
+    try:
         header = pvt._talloc_chunk
-        if header.name is tevent_req and header.obj is pvt:
-            parent: T = pvt  # by far the most common question, answered without a call
-            return parent
+        if header.name is type and header.obj is pvt:
+            found: T = pvt  # what it is by far the most often, answered without a call
+            return found
+    except Exception:  # no chunk, or whatever a user's __getattr__ raises: said below
+        pass
     data: T = talloc_get_type_abort(pvt, type)
     return data
 
@@ -487,5 +489,7 @@ def tevent_req_poll(req: tevent_req, ev: tevent_context) -> bool:
         return False
     while req.status == IN_PROGRESS:
         if tevent_loop_once(ev) != 0:
+            return False
+        if not is_request(req):
             return False
     return True

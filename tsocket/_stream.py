@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from .stream_backend import tstream_context_ops
 
     Vector = Sequence[iovec | Buffer] | None
-    ReadDone = Callable[[tevent_req, int, int], None]
 
     class Transport(Protocol):
         """
@@ -356,14 +355,28 @@ def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: in
     schedule(req, req.op_ev)
 
 
-def over(req: tevent_req, ret: int, err: int) -> None:
+def soon(req: tevent_req, step: Callable[[tevent_req], None]) -> None:
+    """Let *step* run from the loop; the result is in the request already."""
+    req.op_step = step
+    schedule(req, req.op_ev)
+
+
+def over(req: tevent_req) -> None:
     """The end of an operation: the request is finished with the result of its transport."""
+    ret = req.op_ret
     if ret == -1:
-        req.error = err or errno.EIO
+        req.error = req.op_err or errno.EIO
         conclude(req, USER_ERROR)
     else:
         req.op_total = ret
         conclude(req, DONE)
+
+
+def end(req: tevent_req, ret: int, err: int) -> None:
+    """`over` with this result."""
+    req.op_ret = ret
+    req.op_err = err
+    over(req)
 
 
 def refuse(req: tevent_req, err: int) -> tevent_req:
@@ -382,7 +395,7 @@ def refuse_oom(req: tevent_req) -> tevent_req:
     return req
 
 
-def start_readv(req: tevent_req, vector: Vector, done: ReadDone, at_once: bool) -> bool:
+def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
     """
     Read until *vector* is full, then call *done* from the loop.
 
@@ -391,7 +404,7 @@ def start_readv(req: tevent_req, vector: Vector, done: ReadDone, at_once: bool) 
 
         vector: Where to read to.
 
-        done: Called with the request, the number of bytes or -1, and the errno.
+        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno.
 
         at_once: Look whether the bytes are there before waiting for them.
 
@@ -412,7 +425,7 @@ def start_readv(req: tevent_req, vector: Vector, done: ReadDone, at_once: bool) 
     return stream.transport.readv(req, at_once)
 
 
-def start_writev(req: tevent_req, vector: Vector, done: ReadDone) -> bool:
+def start_writev(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None]) -> bool:
     """As `start_readv`, for writing."""
     stream: tstream_context = req.op_target
     prepare(req, vector, False)
@@ -425,67 +438,51 @@ def start_writev(req: tevent_req, vector: Vector, done: ReadDone) -> bool:
     return stream.transport.writev(req)
 
 
-def readv_over(req: tevent_req, ret: int, err: int) -> None:
-    """For transports: the read of *req* has ended."""
+# For transports: what they asked for has ended, with op_ret (-1: failed with op_err). Called from an fd event, or as the
+# step of an immediate that `later` has scheduled.
+
+
+def readv_over(req: tevent_req) -> None:
+    """The read of *req* has ended."""
     stream: tstream_context = req.op_target
     # The stream is free for the next read before anybody hears of this one, and no buffer is held any longer.
     stream.read_req = None
     req.op_vector = None
-    if ret == -1 and stream.monitor_req is not None:
-        fail_monitor(stream, err)
-    req.op_done(req, ret, err)
+    if req.op_ret == -1 and stream.monitor_req is not None:
+        fail_monitor(stream, req.op_err)
+    req.op_done(req)
 
 
-def readv_step(req: tevent_req) -> None:
-    """`readv_over` as an immediate event, for a read that ended before it had to wait."""
-    readv_over(req, req.op_ret, req.op_err)
-
-
-def writev_over(req: tevent_req, ret: int, err: int) -> None:
-    """For transports: the write of *req* has ended."""
+def writev_over(req: tevent_req) -> None:
+    """The write of *req* has ended."""
     stream: tstream_context = req.op_target
     stream.write_req = None
     req.op_vector = None
-    if ret == -1 and stream.monitor_req is not None:
-        fail_monitor(stream, err)
-    req.op_done(req, ret, err)
+    if req.op_ret == -1 and stream.monitor_req is not None:
+        fail_monitor(stream, req.op_err)
+    req.op_done(req)
 
 
-def writev_step(req: tevent_req) -> None:
-    """`writev_over` as an immediate event."""
-    writev_over(req, req.op_ret, req.op_err)
-
-
-def disconnect_over(req: tevent_req, ret: int, err: int) -> None:
-    """For transports: the disconnect of *req* has ended."""
+def disconnect_over(req: tevent_req) -> None:
+    """The disconnect of *req* has ended."""
     stream: tstream_context = req.op_target
     stream.disconnect_req = None
     if stream.monitor_req is not None:
-        fail_monitor(stream, err if ret == -1 else errno.ECONNABORTED)
-    over(req, ret, err)
+        fail_monitor(stream, req.op_err if req.op_ret == -1 else errno.ECONNABORTED)
+    over(req)
 
 
-def disconnect_step(req: tevent_req) -> None:
-    """`disconnect_over` as an immediate event."""
-    disconnect_over(req, req.op_ret, req.op_err)
-
-
-def monitor_over(req: tevent_req, ret: int, err: int) -> None:
-    """For transports: the monitor *req* has seen the end of the stream."""
+def monitor_over(req: tevent_req) -> None:
+    """The monitor *req* has seen the end of the stream."""
     req.op_target.monitor_req = None
-    over(req, ret, err)
-
-
-def monitor_step(req: tevent_req) -> None:
-    """`monitor_over` as an immediate event."""
-    monitor_over(req, req.op_ret, req.op_err)
+    over(req)
 
 
 def fail_monitor(stream: tstream_context, err: int) -> None:
     req = stream.monitor_req
     assert req is not None
     stop_operation(req)
-    over(req, -1, err)
+    end(req, -1, err)
 
 
 _EIO: Final = (-1, errno.EIO)

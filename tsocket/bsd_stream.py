@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
+from warnings import warn
 
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
 from tevent import get_errno, set_errno
@@ -22,17 +23,15 @@ from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_a
 from . import _sys
 from ._stream import (
     advance,
-    disconnect_step,
+    disconnect_over,
     is_stream,
     later,
     monitor_over,
-    monitor_step,
     new_stream,
     readv_over,
-    readv_step,
+    soon,
     tstream_context,
     writev_over,
-    writev_step,
 )
 from .socket_error import samba_socket_poll_or_sock_error
 from .stream_backend import tstream_context_ops
@@ -57,7 +56,6 @@ RETRY: Final = frozenset((EINTR, EAGAIN, errno.EWOULDBLOCK, EINPROGRESS, ENOMEM)
 _READ: Final = int(TEVENT_FD_READ)
 _WRITE: Final = int(TEVENT_FD_WRITE)
 _ERROR: Final = int(TEVENT_FD_ERROR)
-_MORE: Final = -1  # what _read() and _write() say while the operation is not over
 _allocate = object.__new__
 
 BSD_OPS: Final = tstream_context_ops(name="bsd")
@@ -93,7 +91,8 @@ class tstream_bsd(TALLOC_CTX):
         if fd != -1:
             import warnings
 
-            self._close()  # first: a warning may be an exception
+            self.fd = -1
+            _sys.close(fd)  # first: the warning may be an exception
             warnings.warn(f"unfreed stream on descriptor {fd}", ResourceWarning, source=self)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
@@ -132,8 +131,8 @@ class tstream_bsd(TALLOC_CTX):
         if fde is not None and fde.event_ctx is not None:
             tevent_fd_set_flags(fde, fde.flags & ~_WRITE)
 
-    def _failed(self, err: int) -> int:
-        """Remember *err* if it is the first; what the operation fails with."""
+    def _remember(self, err: int) -> int:
+        """The first errno stays that of the stream; gives *err* back."""
         if self.error == 0:
             self.error = err
         return err
@@ -143,69 +142,79 @@ class tstream_bsd(TALLOC_CTX):
     def readv(self, req: tevent_req, at_once: bool) -> bool:
         """Start a read; it ends in `readv_over`."""
         if self.fd == -1 or self.error:
-            later(req, readv_step, -1, self.error or ENOTCONN)
+            later(req, readv_over, -1, self.error if self.fd != -1 else ENOTCONN)
             return True
-        if at_once or self.optimize:
-            err = self._read(req)
-            if err != _MORE:
-                later(req, readv_step, -1 if err else req.op_ret, err)
-                return True
+        if (at_once or self.optimize) and self._read(req):
+            soon(req, readv_over)
+            return True
         fde = self.fde
         if self.ev is not req.op_ev or fde is None or fde.event_ctx is None or not fde.flags & _READ:
             err = self._wait(req.op_ev, _READ)
             if err:
-                later(req, readv_step, -1, err)
+                later(req, readv_over, -1, err)
                 return True
         self.reader = req
         return True
 
     def writev(self, req: tevent_req) -> bool:
         """Start a write; it ends in `writev_over`."""
-        err = self._write(req) if self.fd != -1 and not self.error else self.error or ENOTCONN
-        if err == _MORE:
+        if self.fd == -1 or self.error:
+            later(req, writev_over, -1, self.error if self.fd != -1 else ENOTCONN)
+        elif self._write(req):
+            soon(req, writev_over)
+        else:
             err = self._wait(req.op_ev, _WRITE)
-            if not err:
+            if err:
+                later(req, writev_over, -1, err)
+            else:
                 self.writer = req
-                return True
-        later(req, writev_step, -1 if err else req.op_ret, err)
         return True
 
-    def _read(self, req: tevent_req) -> int:
-        """One ``readv``: 0 if the vector is full, _MORE if not, or the errno that the stream has failed with."""
+    def _read(self, req: tevent_req) -> bool:
+        """One ``readv``. True if the vector is full now, or the stream has failed (``op_ret``)."""
         try:
             count = _sys.readv(self.fd, req.op_vector)
         except OSError as error:
-            err = error.errno or errno.EIO
-            return _MORE if err in RETRY else self._failed(err)
+            return self._stuck(req, error)
         left = req.op_left - count
         if left == 0:
-            return 0
+            return True
         if count == 0:
-            return self._failed(EPIPE)
+            return self._failed(req, EPIPE)
         req.op_left = left
         advance(req.op_vector, count)
-        return _MORE
+        return False
 
-    def _write(self, req: tevent_req) -> int:
-        """One ``writev``, with results like those of `_read`."""
+    def _write(self, req: tevent_req) -> bool:
+        """One ``writev``; the result is like that of `_read`."""
         try:
             count = _sys.writev(self.fd, req.op_vector)
         except OSError as error:
-            err = error.errno or errno.EIO
-            return _MORE if err in RETRY else self._failed(err)
+            return self._stuck(req, error)
         left = req.op_left - count
         if left == 0:
-            return 0
+            return True
         if count == 0:
-            return self._failed(EPIPE)
+            return self._failed(req, EPIPE)
         req.op_left = left
         advance(req.op_vector, count)
-        return _MORE
+        return False
+
+    def _stuck(self, req: tevent_req, error: OSError) -> bool:
+        """Whether *error* ends the operation; if not, it goes on when the descriptor is ready."""
+        err = error.errno or errno.EIO
+        return err not in RETRY and self._failed(req, err)
+
+    def _failed(self, req: tevent_req, err: int) -> bool:
+        """The operation has failed, and with it the stream."""
+        req.op_ret = -1
+        req.op_err = self._remember(err)
+        return True
 
     def disconnect(self, req: tevent_req) -> bool:
         """Close the descriptor at once; the request ends from the loop."""
         err = ENOTCONN if self.fd == -1 else self._close()
-        later(req, disconnect_step, -1 if err else 0, err)
+        later(req, disconnect_over, -1 if err else 0, err)
         return True
 
     def _close(self) -> int:
@@ -227,7 +236,7 @@ class tstream_bsd(TALLOC_CTX):
         if not err:
             err = self._wait(req.op_ev, 0)
         if err:
-            later(req, monitor_step, -1, err)
+            later(req, monitor_over, -1, err)
         return True
 
     def pending_bytes(self) -> int:
@@ -238,10 +247,10 @@ class tstream_bsd(TALLOC_CTX):
         try:
             count = _sys.bytes_readable(self.fd)
         except OSError as error:
-            set_errno(self._failed(error.errno or errno.EIO))
+            set_errno(self._remember(error.errno or errno.EIO))
             return -1
         if count == 0 and samba_socket_poll_or_sock_error(self.fd) == -1:
-            self._failed(get_errno())
+            self._remember(get_errno())
             return -1
         return count
 
@@ -267,15 +276,13 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> 
         _broken(bsd, flags)
     elif flags & _WRITE and bsd.writer is not None:
         writer = bsd.writer
-        err = bsd._write(writer)
-        if err != _MORE:
+        if bsd._write(writer):
             bsd._stop_writing()
-            writev_over(writer, -1 if err else writer.op_ret, err)
+            writev_over(writer)
     elif reader is not None:
-        err = bsd._read(reader)
-        if err != _MORE:
+        if bsd._read(reader):
             bsd.reader = None
-            readv_over(reader, -1 if err else reader.op_ret, err)
+            readv_over(reader)
     else:
         # Data that nobody asked for: do not spin on it, the next read asks again.
         tevent_fd_set_flags(fde, fde.flags & ~_READ)
@@ -285,10 +292,9 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     """The descriptor reports an error or its peer's end."""
     reader, writer = bsd.reader, bsd.writer
     if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
-        err = bsd._read(reader)  # what has arrived before the end is still good
-        if err != _MORE:
+        if bsd._read(reader):  # what has arrived before the end is still good
             bsd.reader = None
-            readv_over(reader, -1 if err else reader.op_ret, err)
+            readv_over(reader)
         return
     if reader is None and writer is None and bsd.stream.monitor_req is None:
         # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
@@ -299,15 +305,18 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
         bsd.error = get_errno() if samba_socket_poll_or_sock_error(bsd.fd) == -1 else EPIPE
     if (flags & _WRITE and writer is not None) or (reader is None and writer is not None):
         bsd._stop_writing()
-        writev_over(writer, -1, bsd.error)
+        bsd._failed(writer, bsd.error)
+        writev_over(writer)
     elif reader is not None:
         bsd.reader = None
-        readv_over(reader, -1, bsd.error)
+        bsd._failed(reader, bsd.error)
+        readv_over(reader)
     else:
         monitor = bsd.stream.monitor_req
         assert monitor is not None
         bsd._forget_event()
-        monitor_over(monitor, -1, bsd.error)
+        bsd._failed(monitor, bsd.error)
+        monitor_over(monitor)
 
 
 def _destroy(bsd: tstream_bsd) -> int:

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from talloc_py._chunk import talloc_buffer
 
     S = TypeVar("S", bound=TALLOC_CTX)
-    Done = Callable[[tevent_req, int, int], None]
+    Done = Callable[[tevent_req], None]
     Received = tuple[int, int, bytearray | None, tsocket_address | None]
 
     class Transport(Protocol):
@@ -324,7 +324,7 @@ def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tev
 def recvfrom_over(req: tevent_req, ret: int, err: int) -> None:
     """For transports: the receive of *req* has ended; a datagram is in ``op_vector``, its source in ``op_more``."""
     req.op_target.recvfrom_req = None
-    over(req, ret, err)
+    end(req, ret, err)
 
 
 def recvfrom_at_once(req: tevent_req, ret: int, err: int) -> None:
@@ -341,7 +341,9 @@ def sendto_over(req: tevent_req, ret: int, err: int) -> None:
     """For transports: the send of *req* has ended."""
     req.op_target.sendto_req = None
     req.op_vector = req.op_more = None
-    req.op_done(req, ret, err)
+    req.op_ret = ret
+    req.op_err = err
+    req.op_done(req)
 
 
 def sendto_step(req: tevent_req) -> None:
@@ -351,7 +353,7 @@ def sendto_step(req: tevent_req) -> None:
 
 def disconnect_step(req: tevent_req) -> None:
     """`over` as an immediate event: a disconnect of a socket does not wait."""
-    over(req, req.op_ret, req.op_err)
+    over(req)
 
 
 # -- public functions -------------------------------------------------------------------------------------------------
@@ -619,7 +621,7 @@ class _OpsTransport:
 
     def _disconnect_done(self, sub: tevent_req) -> None:
         req = tevent_req_callback_data(sub, tevent_req)
-        over(*_outcome(req, *self._op("disconnect_recv")(sub)))
+        end(*_outcome(req, *self._op("disconnect_recv")(sub)))
 
     def stop_recvfrom(self, req: tevent_req) -> None:
         """The backend's request is freed by the caller, which is all there is to stop."""

@@ -168,33 +168,33 @@ class _OpsTransport:
         tevent_req_set_callback(sub, done, req)
         return True
 
-    def _end(self, sub: tevent_req, name: str) -> tuple[tevent_req, int, int]:
+    def _end(self, sub: tevent_req, name: str) -> tevent_req:
         req = tevent_req_callback_data(sub, tevent_req)
-        ret, err = self._op(name + "_recv")(sub)
-        if ret == -1 and not err:
-            err = errno.EIO  # a failure without a reason must not leave the request hanging
-        return req, ret, err
+        req.op_ret, req.op_err = self._op(name + "_recv")(sub)
+        if req.op_ret == -1 and not req.op_err:
+            req.op_err = errno.EIO  # a failure without a reason must not leave the request hanging
+        return req
 
     def readv(self, req: tevent_req, at_once: bool) -> bool:
         # Bytes that are there already are the backend's own business; only BSD sockets know how to look.
         return self._begin(req, "readv", self._readv_done, req.op_vector)
 
     def _readv_done(self, sub: tevent_req) -> None:
-        req, ret, err = self._end(sub, "readv")
+        req = self._end(sub, "readv")
         drop_sub(req)
-        readv_over(req, ret, err)
+        readv_over(req)
 
     def writev(self, req: tevent_req) -> bool:
         return self._begin(req, "writev", self._writev_done, req.op_vector)
 
     def _writev_done(self, sub: tevent_req) -> None:
-        writev_over(*self._end(sub, "writev"))
+        writev_over(self._end(sub, "writev"))
 
     def disconnect(self, req: tevent_req) -> bool:
         return self._begin(req, "disconnect", self._disconnect_done)
 
     def _disconnect_done(self, sub: tevent_req) -> None:
-        disconnect_over(*self._end(sub, "disconnect"))
+        disconnect_over(self._end(sub, "disconnect"))
 
     def monitor(self, req: tevent_req) -> bool:
         if self.ops.monitor_send is not None:
@@ -206,7 +206,7 @@ class _OpsTransport:
         return True
 
     def _monitor_done(self, sub: tevent_req) -> None:
-        monitor_over(*self._end(sub, "monitor"))
+        monitor_over(self._end(sub, "monitor"))
 
     def pending_bytes(self) -> int:
         ret: int = self._op("pending_bytes")(self.stream)
