@@ -36,6 +36,7 @@ __all__ = [
     "chunk",
     "chunk_of",
     "destructor_guards",
+    "guarded_by",
     "lazy_children",
     "link",
     "location_text",
@@ -119,6 +120,25 @@ lazy_children: dict[type, Callable[[Any], object]] = {}
 
 #: Classes that put something around a destructor of the user's, or around none: class -> function that does.
 destructor_guards: dict[type, Callable[[Any], Any]] = {}
+
+
+def guarded_by(own: Callable[[Any], object]) -> Callable[[Any], talloc_destructor_t]:
+    """A guard that runs *own* behind each destructor of the user's that agrees, or raises, which counts as that."""
+
+    def guard(destructor: talloc_destructor_t | None) -> talloc_destructor_t:
+        def guarded(obj: Any) -> int | None:
+            answer: int | None = 0
+            try:
+                if destructor is not None:
+                    answer = destructor(obj)
+            finally:
+                if answer != -1:
+                    own(obj)
+            return answer
+
+        return guarded
+
+    return guard
 
 
 class TALLOC_CTX:

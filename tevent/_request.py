@@ -20,11 +20,13 @@ import sys
 from enum import IntEnum
 
 from talloc_py._chunk import link, make_oldest
+from talloc_py._free import steal_internal
 from talloc_py.core import (
     TALLOC_CTX,
     bad_chunk,
     destructor_guards,
     free_chunk,
+    guarded_by,
     lazy_children,
     library_destructors,
 )
@@ -44,6 +46,7 @@ from .immediate import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import local
     from types import CodeType
     from typing import Any, Final
 
@@ -56,8 +59,9 @@ if TYPE_CHECKING:
     tevent_req_cancel_fn = Callable[["tevent_req"], bool]
     tevent_req_cleanup_fn = Callable[["tevent_req", "tevent_req_state"], None]
     tevent_req_print_fn = Callable[["tevent_req", TALLOC_CTX | None], str | None]
-
-
+else:
+    # The same class without the import of threading.
+    from _thread import _local as local
 
 
 class tevent_req_state(IntEnum):
@@ -339,7 +343,7 @@ def _inherit(req: tevent_req, parent: tevent_req) -> bool:
 
 def _materialise(req: tevent_req) -> None:
     """Make the chunks of *req* that exist only for somebody who looks: its trigger and its queue entry."""
-    if req.data is not None:
+    if req.data is not None and req.status != RECEIVED:
         _trigger_of(req)
     if req.q_queue is not None:
         from .queue import entry_for
@@ -502,8 +506,12 @@ def drop_timer(rare: rare_features) -> None:
 _HERE: Final = (drop_timer.__code__, 0)
 
 
-def receive(req: tevent_req) -> None:
-    """Everything of `tevent_req_received` but the destructor, which a dying request has left behind already."""
+def receive(req: tevent_req, keep_state: bool = False) -> None:
+    """
+    Everything of `tevent_req_received` but the destructor, which a dying request has left behind already.
+
+    With *keep_state* the state chunk is not freed, but becomes the first child to be freed with the request.
+    """
     rare = req.rare
     if req.im_ev is not None:
         im_remove(req)
@@ -531,45 +539,52 @@ def receive(req: tevent_req) -> None:
             req.data = None
             header = data._talloc_chunk
             if header.obj is data:
-                free_chunk(header, _HERE)
+                if keep_state and header.parent is req._talloc_chunk:
+                    steal_internal(header.parent, header)
+                else:
+                    free_chunk(header, _HERE)
 
 
 def destroy(req: tevent_req) -> int:
     """The destructor of every request."""
     if req.q_queue is not None:
         req.q_queue.leave(req)
-    if req.status != RECEIVED:
+    if req.status == RECEIVED:
+        return 0
+    if req.data is None or req.data._talloc_chunk.child is None:
         receive(req)
+        return 0
+    # As in C the state is freed from inside this destructor, and subrequests on it from inside that. Nested too deeply it
+    # is left to talloc, which needs no recursion: there the state is the next to go as the first child.
+    level = getattr(_nested, "level", 0)
+    _nested.level = level + 1
+    try:
+        receive(req, keep_state=level >= _NESTED_MAX)
+    finally:
+        _nested.level = level
     return 0
+
+
+_nested = local()  # `level`: how many destructors of requests with something below their state are running
+_NESTED_MAX: Final = 40
 
 
 library_destructors.add(destroy)
 
 
-def _guard(destructor: Callable[[tevent_req], int | None] | None) -> Callable[[tevent_req], int | None]:
+def _end_without_receive(req: tevent_req) -> None:
     """
-    What a destructor of the user's becomes on a request.
+    What is left to do for a dying request with a destructor of the user's, which has taken the place of `destroy`.
 
-    It takes the place of `destroy`, so neither the cleanup function nor the rest of `receive` runs, as in C. But there
-    the trigger and a queue entry are children and die with the request; where the request is these itself, they end here.
+    Neither the cleanup function nor the rest of `receive` runs, as in C. But there the trigger and a queue entry are
+    children and die with the request; where the request is these itself, they end here.
     """
-
-    def guarded(req: tevent_req) -> int | None:
-        answer: int | None = 0
-        try:
-            if destructor is not None:
-                answer = destructor(req)
-        finally:
-            if answer != -1:
-                if req.im_ev is not None:
-                    im_remove(req)
-                if req.q_queue is not None:
-                    req.q_queue.leave(req)
-                if req.op is not None:
-                    req.op.stop(req)
-        return answer
-
-    return guarded
+    if req.im_ev is not None:
+        im_remove(req)
+    if req.q_queue is not None:
+        req.q_queue.leave(req)
+    if req.op is not None:
+        req.op.stop(req)
 
 
-destructor_guards[tevent_req] = _guard
+destructor_guards[tevent_req] = guarded_by(_end_without_receive)

@@ -21,8 +21,7 @@ from .context import tevent_context
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
 from ._base import check_context
 from ._request import DONE, is_request
-from .req import tevent_req, tevent_req_create, tevent_req_done
-from .req import tevent_req_received
+from .req import tevent_req, tevent_req_create, tevent_req_done, tevent_req_oom, tevent_req_post, tevent_req_received
 from .trace import (
     TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,
     TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE,
@@ -290,15 +289,19 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
     queue.running = True
     queue.length = 0
     queue.first = queue.last = None
-    copy = talloc_strdup(queue, name)
-    immediate = None if copy is None else tevent_create_immediate(queue)
-    if copy is None or immediate is None:
-        header.destructor = None
-        free_chunk(header, (tevent_queue_create.__code__, 0))
-        return None
-    queue.name = copy
-    queue.immediate = immediate
-    return queue
+    made = False
+    try:
+        copy = talloc_strdup(queue, name)
+        immediate = None if copy is None else tevent_create_immediate(queue)
+        if copy is not None and immediate is not None:
+            queue.name = copy
+            queue.immediate = immediate
+            made = True
+    finally:
+        if not made:
+            header.destructor = None
+            free_chunk(header, (tevent_queue_create.__code__, 0))
+    return queue if made else None
 
 
 def _destroy_queue(queue: tevent_queue) -> int:
@@ -310,7 +313,7 @@ def _destroy_queue(queue: tevent_queue) -> int:
         else:
             free_chunk(node._talloc_chunk, (_destroy_queue.__code__, 0))
             if queue.first is node:
-                leave(node)  # a destructor of the user's has refused
+                queue.leave(node)  # a destructor of the user's has refused
     return 0
 
 
@@ -562,12 +565,14 @@ def tevent_queue_wait_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, queue
 
     Callbacks: from the loop, also where the queue is empty.
     """
+    if not (_is_queue(queue) and check_context(ev)):
+        return None
     req, _ = tevent_req_create(mem_ctx, tevent_queue_wait_state)
     if req is None:
         return None
     if not tevent_queue_add(queue, ev, req, tevent_queue_wait_trigger, None):
-        free_chunk(req._talloc_chunk, req.created)
-        return None
+        tevent_req_oom(req)
+        return tevent_req_post(req, ev)
     return req
 
 

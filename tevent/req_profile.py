@@ -15,7 +15,17 @@ from __future__ import annotations
 
 import errno
 
-from talloc_py.core import TALLOC_CTX, attach, chunk_of, location_text, talloc_free, talloc_get_name, talloc_steal
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    chunk_of,
+    destructor_guards,
+    guarded_by,
+    location_text,
+    talloc_free,
+    talloc_get_name,
+    talloc_steal,
+)
 from talloc_py.string import talloc_strdup
 
 from . import _sys
@@ -160,6 +170,9 @@ def _release(profile: tevent_req_profile) -> None:
         rare_of(req).profile = None
 
 
+destructor_guards[tevent_req_profile] = guarded_by(_destroy)
+
+
 # -- what a request does with its profile -----------------------------------------------------------------------------
 
 
@@ -240,6 +253,9 @@ def tevent_req_set_profile(req: tevent_req) -> bool:
     if req.profile is not None:
         error_at(req, errno.EINVAL, 1)
         return False
+    if req.data is None and req.op is None:
+        tevent_abort(None, "tevent_req_set_profile() of a request that was received already")
+        return False
     profile = _profile_of_request(req)
     if profile is None:
         finish(req, NO_MEMORY, (tevent_req_set_profile.__code__, 0))
@@ -270,10 +286,10 @@ def tevent_req_move_profile(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> teve
     if not is_request(req):
         return None
     profile = req.profile
-    if profile is not None:
-        _name_from_request(profile)
-        _release(profile)
-        talloc_steal(mem_ctx, profile)
+    if profile is None or talloc_steal(mem_ctx, profile) is None:
+        return None
+    _name_from_request(profile)
+    _release(profile)
     return profile
 
 

@@ -8,8 +8,9 @@ success. Cost: one request and one timer, O(log n) in the number of pending time
 
 from __future__ import annotations
 
-from talloc_py.core import TALLOC_CTX
+from talloc_py.core import TALLOC_CTX, TALLOC_FREE
 
+from ._base import check_context
 from .req import (
     TEVENT_REQ_TIMED_OUT,
     tevent_req,
@@ -48,13 +49,18 @@ def tevent_wakeup_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, wakeup_ti
     Returns:
         The request, a child of *mem_ctx*; None only where a memory limit forbids it.
     """
+    if not check_context(ev):
+        return None
     req, state = tevent_req_create(mem_ctx, tevent_wakeup_state)
     if req is None:
         return None
     state.wakeup_time = wakeup_time
-    if not tevent_req_set_endtime(req, ev, wakeup_time):
-        return tevent_req_post(req, ev)
-    return req
+    try:
+        in_time = tevent_req_set_endtime(req, ev, wakeup_time)
+    except BaseException:
+        TALLOC_FREE(req)
+        raise
+    return req if in_time else tevent_req_post(req, ev)
 
 
 def tevent_wakeup_recv(req: tevent_req) -> bool:

@@ -30,6 +30,7 @@ from tevent import (
     TEVENT_EVENT_TRACE_DETACH,
     TEVENT_REQ_DONE,
     TEVENT_REQ_IN_PROGRESS,
+    TEVENT_REQ_NO_MEMORY,
     TEVENT_REQ_RECEIVED,
     tevent_abort_error,
     tevent_context_init,
@@ -771,17 +772,19 @@ class TestWait:
         limited = talloc_new(bench.root)
         talloc_set_memlimit(limited, 1)
         assert tevent_queue_wait_send(limited, bench.ev, line.queue) is None
-        talloc_set_memlimit(limited, 0)
-        some = tevent_queue_wait_send(limited, bench.ev, line.queue)
-        assert some is not None
-        whole = talloc_total_size(limited) + 96 * talloc_total_blocks(limited)
-        talloc_free(some)
-        talloc_set_memlimit(limited, whole - 16)
-        req = tevent_queue_wait_send(limited, bench.ev, line.queue)
-        if req is not None:
-            assert bench.drain() >= 1
-            assert not tevent_req_is_in_progress(req)
+        req = None
+        for room in range(300, 3000, 4):
+            talloc_set_memlimit(limited, room)
+            req = tevent_queue_wait_send(limited, bench.ev, line.queue)
+            if req is not None:
+                break
+        assert req is not None
+        assert state_of(req) is TEVENT_REQ_NO_MEMORY
         assert line.length == 0
+        bench.watch(req, "a")
+        assert bench.drain() == 1
+        assert bench.take() == [("a", TEVENT_REQ_NO_MEMORY)]
+        assert tevent_queue_wait_recv(req) is False
 
     def test_bad_input(self, bench: Bench, line: Line) -> None:
         """Queue, context and owner are checked; nothing is left behind."""

@@ -175,6 +175,7 @@ class TestPlace:
 
         def post_other(req: tevent_req, req_state: tevent_req_state) -> None:
             tevent_req_post(other, bench.ev)
+            tevent_req_set_cleanup_fn(req, None)
 
         tevent_req_set_cleanup_fn(req, post_other)
         tevent_req_defer_callback(req, bench.ev)

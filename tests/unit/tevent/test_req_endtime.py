@@ -76,7 +76,7 @@ class TestSet:
 
 class TestFires:
     def test_times_out_through_the_whole_sequence(self, bench: Bench) -> None:
-        """When it fires the timer is freed, the state is TIMED_OUT, cleanup, profile and callback follow."""
+        """When it fires the state is TIMED_OUT, then cleanup, profile and callback follow; the running timer goes last."""
         req, _ = bench.make()
         assert tevent_req_set_profile(req)
 
@@ -90,7 +90,8 @@ class TestFires:
         tevent_req_set_callback(req, callback, None)
         tevent_req_set_endtime(req, bench.ev, timeval(1, 0))
         assert bench.drain() == 1
-        assert bench.take() == [("cleanup", TEVENT_REQ_TIMED_OUT), ("callback", 4)]
+        assert bench.take() == [("cleanup", TEVENT_REQ_TIMED_OUT), ("callback", 5)]
+        assert talloc_total_blocks(req) == 4
         assert tevent_req_is_error(req) == (True, TEVENT_REQ_TIMED_OUT, None)
         profile = tevent_req_get_profile(req)
         assert profile is not None
