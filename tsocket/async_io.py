@@ -178,7 +178,7 @@ def writev_send(
 def _writev_cleanup(req: tevent_req, req_state: tevent_req_state) -> None:
     state = tevent_req_data(req, writev_state)
     entry, state.queue_entry = state.queue_entry, None
-    if entry is not None:
+    if entry is not None and entry._talloc_chunk.obj is entry:  # the queue may be gone, and the entry with it
         talloc_free(entry)
     drop_event(state)
     state.vector = []
