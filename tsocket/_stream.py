@@ -148,10 +148,13 @@ def is_stream(stream: object) -> bool:
     """Whether *stream* is a live stream; TypeError for anything else, abort function for a freed one."""
     if type(stream) is not tstream_context:
         raise TypeError(f"a tstream_context is needed, not {type(stream).__name__}")
-    if stream._talloc_chunk.obj is not stream:
-        bad_chunk(stream)
-        return False
-    return True
+    try:
+        if stream._talloc_chunk.obj is stream:
+            return True
+    except AttributeError:  # a copy of a stream was never a chunk
+        pass
+    bad_chunk(stream)
+    return False
 
 
 def _destroy(stream: tstream_context) -> int:
@@ -330,11 +333,12 @@ def new_operation(
     mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
 ) -> tevent_req | None:
     """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
-    if type(ev) is not tevent_context or ev._talloc_chunk.obj is not ev:
-        if not check_context(ev):
-            return None
-    if type(stream) is not tstream_context or stream._talloc_chunk.obj is not stream:
-        if not is_stream(stream):
+    try:
+        alive = ev._talloc_chunk.obj is ev and stream._talloc_chunk.obj is stream
+    except AttributeError:  # a stranger, or a copy, which was never a chunk
+        alive = False
+    if not alive or type(ev) is not tevent_context or type(stream) is not tstream_context:
+        if not (check_context(ev) and is_stream(stream)):
             return None
     req = new_request(mem_ctx, depth)
     if req is None:

@@ -385,24 +385,35 @@ def tstream_unix_socketpair(
         errno.
     """
     try:
-        fds = _sys.socketpair(_sys.AF_UNIX, _sys.SOCK_STREAM)
+        fds = list(_sys.socketpair(_sys.AF_UNIX, _sys.SOCK_STREAM))
     except OSError as error:
         set_errno(error.errno or errno.EIO)
         return -1, None, None
-    fd1, fd2 = (_sys.above_stdio(fd) for fd in fds)
-    _sys.set_blocking(fd1, False)
-    _sys.set_blocking(fd2, False)
-    stream1 = new_bsd_stream(mem_ctx1, fd1)
-    stream2 = None if stream1 is None else new_bsd_stream(mem_ctx2, fd2)
-    if stream1 is None or stream2 is None:
-        if stream1 is None:
-            _sys.close(fd1)
-        else:
-            free_chunk(stream1._talloc_chunk, _HERE)
-        _sys.close(fd2)
+    stream1 = stream2 = None
+    try:
+        for n, fd in enumerate(fds):
+            fds[n] = -1  # above_stdio() closes what it does not return
+            fds[n] = _sys.above_stdio(fd)
+            _sys.set_blocking(fds[n], False)
+        stream1 = new_bsd_stream(mem_ctx1, fds[0])
+        if stream1 is not None:
+            fds[0] = -1
+            stream2 = new_bsd_stream(mem_ctx2, fds[1])
+            if stream2 is not None:
+                fds[1] = -1
+                return 0, stream1, stream2
         set_errno(ENOMEM)
-        return -1, None, None
-    return 0, stream1, stream2
+    except OSError as error:
+        set_errno(error.errno or errno.EIO)
+    finally:
+        # Whatever went wrong, a context that is none at all included, leaves neither a stream nor a descriptor.
+        if stream2 is None:
+            if stream1 is not None:
+                free_chunk(stream1._talloc_chunk, _HERE)
+            for fd in fds:
+                if fd != -1:
+                    _sys.close(fd)
+    return -1, None, None
 
 
 def tstream_bsd_optimize_readv(stream: tstream_context, on: bool) -> bool:

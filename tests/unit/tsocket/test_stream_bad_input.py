@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import select
 import socket
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from stream_kit import (
+    BIG,
     LengthPrefixed,
     Loop,
     Wire,
@@ -48,6 +50,7 @@ from tevent import (
 from tsocket import (
     iovec,
     tsocket_address_inet_from_strings,
+    tsocket_address_unix_from_path,
     tsocket_simple_int_recv,
     tstream_bsd_existing_socket,
     tstream_bsd_fail_readv_first_error,
@@ -539,3 +542,75 @@ class TestMisbehavingCallbacks:
         assert talloc_free(req) == -1
         assert tstream_writev_recv(req) == (1, 0)
         assert talloc_free(req) == 0
+
+
+class TestMaking:
+    @pytest.mark.parametrize("wrong", STRANGERS, ids=lambda x: type(x).__name__)
+    def test_socketpairs_need_contexts(self, top, wrong):
+        """TypeError for either of the two, and nothing is left."""
+        before = open_fds()
+        blocks = talloc_total_blocks(top)
+        for contexts in ((wrong, top), (top, wrong)):
+            with pytest.raises(TypeError):
+                tstream_unix_socketpair(*contexts)
+        assert open_fds() == before
+        assert talloc_total_blocks(top) == blocks
+
+    def test_socketpairs_on_freed_contexts(self, top):
+        """The abort function is asked, and nothing is left."""
+        gone = talloc_new(top)
+        talloc_free(gone)
+        before = open_fds()
+        blocks = talloc_total_blocks(top)
+        for contexts in ((gone, top), (top, gone)):
+            with pytest.raises(talloc_abort_error):
+                tstream_unix_socketpair(*contexts)
+        assert open_fds() == before
+        assert talloc_total_blocks(top) == blocks
+
+    @pytest.mark.parametrize("wrong", STRANGERS, ids=lambda x: type(x).__name__)
+    def test_an_existing_socket_needs_a_context(self, wrong):
+        """TypeError; the descriptor stays the caller's."""
+        sock, peer = socket.socketpair()
+        with sock, peer:
+            with pytest.raises(TypeError):
+                tstream_bsd_existing_socket(wrong, sock.fileno())
+            assert is_open(sock.fileno())
+
+    def test_streams_are_not_made_by_calling_the_class(self):
+        """TypeError."""
+        with pytest.raises(TypeError):
+            tstream_context()
+
+    def test_copies_of_a_stream_are_no_streams(self, top, loop, unix):
+        """A copied object is no chunk; the descriptor stays with the original."""
+        try:
+            other = copy.copy(unix.stream)
+        except TypeError:
+            return
+        with pytest.raises((TypeError, talloc_abort_error)):
+            readv(loop, top, other, bytearray(1))
+        assert write_now(loop, unix.stream, b"x") == (1, 0)
+
+    def test_what_a_stream_looks_like(self, top, loop, unix):
+        """Its representation tells what is outstanding, and that it was freed."""
+        assert "idle" in repr(unix.stream)
+        readv(loop, top, unix.stream, bytearray(1))
+        writev(loop, top, unix.stream, BIG)
+        assert "read+write" in repr(unix.stream)
+        talloc_free(unix.stream)
+        assert "freed" in repr(unix.stream)
+
+    def test_connect_recv_on_a_wrong_context_can_be_repeated(self, top, loop, tmp_path):
+        """A TypeError leaves the request as it was."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(tmp_path / "s"))
+            listener.listen()
+            _, local = tsocket_address_unix_from_path(top, "")
+            _, remote = tsocket_address_unix_from_path(top, str(tmp_path / "s"))
+            req = tstream_unix_connect_send(top, loop.ev, local, remote)
+            with pytest.raises(TypeError):
+                tstream_unix_connect_recv(req, "wrong")
+            ret, err, stream = tstream_unix_connect_recv(req, top)
+            assert (ret, err) == (0, 0)
+            assert write_now(loop, stream, b"x") == (1, 0)
