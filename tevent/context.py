@@ -553,7 +553,7 @@ def tevent_loop_until(ev: tevent_context, finished: Callable[[Any], bool], priva
         result = _hook(ev, level + 1, True, stack)
         if result == 0:
             try:
-                while not ev.gone and not finished(private_data):
+                while not finished(private_data) and not ev.gone:
                     result = _traced_once(ev)
                     if result != 0 or ev.gone:
                         break

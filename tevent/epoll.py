@@ -336,6 +336,8 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
         return 0
     if ev.trace_point is not None:
         tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
+        if ev.gone:
+            return 0
     try:
         ready: list[tuple[int, int]] = state.poll(wait / 1000000 if wait > 0 else wait, 1)
     except OSError as error:
@@ -345,7 +347,7 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     finally:
         if ev.trace_point is not None:
             tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
-    if loop_state.signals and signals_served(ev):
+    if ev.gone or (loop_state.signals and signals_served(ev)):
         return 0
     if not ready:
         return after_timeout(ev)

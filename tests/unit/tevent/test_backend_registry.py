@@ -216,7 +216,7 @@ class TestOps:
         assert calls == ["loop_wait", "loop_once"]
         assert log.take() == ["immediate", "timer"]
         tevent_add_signal(ev, None, 0, 0, lambda *_: None, None)
-        assert calls[-1] == "add_signal"
+        assert "add_signal" in calls
 
     def test_replaced_while_the_loop_runs(self, top: TALLOC_CTX) -> None:
         """A handler may give its context other operations: the next iteration uses them."""
