@@ -268,6 +268,9 @@ def tevent_create_immediate(mem_ctx: TALLOC_CTX | None) -> tevent_immediate | No
 def _destroy_immediate(im: tevent_immediate) -> int:
     if im.destroyed:
         tevent_common_check_double_free(im, "tevent_immediate double free")
+    elif im.threaded:
+        tevent_common_immediate_cancel(im)  # which aborts
+        return -1
     else:
         try:
             tevent_common_immediate_cancel(im)

@@ -54,7 +54,7 @@ __all__: list[str] = []
 _KNOWN = TEVENT_FD_READ | TEVENT_FD_WRITE
 
 #: Selectors that never report a descriptor that was closed.
-_SEE_CLOSED = ("EpollSelector", "KqueueSelector", "SelectSelector")
+_SEE_CLOSED = ("EpollSelector", "KqueueSelector")
 
 
 class selectors_state(TALLOC_CTX):
