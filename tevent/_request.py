@@ -2,9 +2,9 @@
 """
 Asynchronous requests, the inside: the class, and how a request is made, finished, called back and received.
 
-Mirrors ``lib/tevent/tevent_req.c``; the public functions are in `tevent.req`.  A request that user code makes is a chunk
-with a state chunk below it.  Its third chunk, the trigger, exists only from the moment somebody looks at the tree: until
-then the request itself waits in the context's list of immediates (``im_*``).
+Mirrors ``lib/tevent/tevent_req.c``; the public functions are in `tevent.req`.  A request that user code makes is a
+chunk with a state chunk below it.  Its third chunk, the trigger, exists only from the moment somebody looks at the tree:
+until then the request itself waits in the context's list of immediates (``im_*``).
 
 A request that the library makes for one of its own operations has no state chunk.  The operation lives in the ``op_*``
 slots and its place in a queue in the ``q_*`` slots of the very same object: one allocation for what would otherwise be
@@ -212,7 +212,7 @@ class tevent_req(TALLOC_CTX):
     op_vector: Any  # what is being transferred, in a form of the operation's own
     op_left: int  # bytes of op_vector still to come
     op_total: int  # the result
-    op_done: Callable[[tevent_req, int, int], None]  # (req, ret, err), called by the transport
+    op_done: Callable[[tevent_req], None]  # called when the transport has done its part, with op_ret and op_err
     op_step: Callable[[tevent_req], None] | None  # what the immediate runs instead of the callback
     op_ret: int
     op_err: int
@@ -415,7 +415,7 @@ def _settle(req: tevent_req, rare: rare_features | None) -> None:
 
 
 def notify(req: tevent_req) -> None:
-    """Call back, or post where the callback is deferred. Nothing may touch *req* afterwards: the callback can free it."""
+    """Call back, or post where the callback is deferred. Do not touch *req* afterwards: the callback can free it."""
     rare = req.rare
     if rare is not None and rare.defer_ev is not None:
         ev = rare.defer_ev
@@ -554,8 +554,8 @@ def destroy(req: tevent_req) -> int:
     if req.data is None or req.data._talloc_chunk.child is None:
         receive(req)
         return 0
-    # As in C the state is freed from inside this destructor, and subrequests on it from inside that. Nested too deeply it
-    # is left to talloc, which needs no recursion: there the state is the next to go as the first child.
+    # As in C the state is freed from inside this destructor, and subrequests on it from inside that. Nested too deeply
+    # it is left to talloc, which needs no recursion: there the state is the next to go as the first child.
     level = getattr(_nested, "level", 0)
     _nested.level = level + 1
     try:

@@ -28,18 +28,16 @@ from tevent.fd import (
 )
 
 from . import _sys
-from ._stream import later
+from ._stream import later, over, soon
 from ._sys import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 from .bsd_address import bsd_address_abort
 from .bsd_socket import RETRY, connect_socket, errno_of, open_socket
 from .dgram import (
-    disconnect_step,
     is_dgram,
     new_dgram,
     recvfrom_at_once,
     recvfrom_over,
     sendto_over,
-    sendto_step,
     tdgram_context,
     tdgram_context_ops,
 )
@@ -48,7 +46,6 @@ from .socket_error import check_fd, samba_socket_poll_or_sock_error
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable
     from typing import Final
 
     from _typeshed import ReadableBuffer
@@ -192,22 +189,24 @@ class tdgram_bsd(TALLOC_CTX):
 
     def recvfrom(self, req: tevent_req) -> bool:
         """Start a receive; it ends in `recvfrom_over`, or at once in `recvfrom_at_once`."""
-        if self.fd == -1:
-            recvfrom_at_once(req, -1, ENOTCONN)
-            return True
         # An empty datagram and "nothing there" look the same at first sight; a receive looks twice.
         req.op_left = 2
-        if self.optimize and self._receive(req, recvfrom_at_once):
+        err = 0
+        if self.fd == -1:
+            err = ENOTCONN
+        elif self.optimize and self._receive(req):
+            recvfrom_at_once(req)
             return True
-        err = self._wait(req.op_ev, _READ)
+        err = err or self._wait(req.op_ev, _READ)
         if err:
-            recvfrom_at_once(req, -1, err)
+            req.op_ret, req.op_err = -1, err
+            recvfrom_at_once(req)
         else:
             self.reader = req
         return True
 
-    def _receive(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
-        """Look for a datagram. True if that ended the receive, which *over* was told."""
+    def _receive(self, req: tevent_req) -> bool:
+        """Look for a datagram. True if that ended the receive, with the result in the request."""
         try:
             sock = self._socket()
             size = _netlink_size(sock) if sock.family == AF_NETLINK else self._size()
@@ -218,22 +217,18 @@ class tdgram_bsd(TALLOC_CTX):
             buf = talloc_buffer(size)
             count, name = sock.recvfrom_into(buf)
         except OSError as error:
-            err = errno_of(error)
-            if err in RETRY:
-                return False
-            self.reader = None
-            over(req, -1, err)
-            return True
-        self.reader = None
+            req.op_ret = -1
+            req.op_err = errno_of(error)
+            return req.op_err not in RETRY
         if count == 0:
             # An empty datagram is gone with this; C fails to allocate no bytes for it, and callers know it so.
-            over(req, -1, ENOMEM)
+            req.op_ret, req.op_err = -1, ENOMEM
             return True
         if count != size:
             del buf[count:]
         req.op_vector = buf
         req.op_more = (sock.family, name)
-        over(req, count, 0)
+        req.op_ret = count
         return True
 
     def _size(self) -> int:
@@ -245,42 +240,34 @@ class tdgram_bsd(TALLOC_CTX):
 
     def sendto(self, req: tevent_req) -> bool:
         """Start a send; it ends in `sendto_over`."""
+        err = 0
         if self.fd == -1:
-            later(req, sendto_step, -1, ENOTCONN)
-            return True
-        if self._send(req, _later_sendto):
+            err = ENOTCONN
+        elif req.op_more is not None and bsd_address_abort(req.op_more) is None:
+            err = EINVAL
+        elif self._send(req):
+            soon(req, sendto_over)
             return True
         # Errors are asked for beside writability: waiting for that alone, nobody would be told of them.
-        err = self._wait(req.op_ev, _WRITE | _ERROR)
+        err = err or self._wait(req.op_ev, _WRITE | _ERROR)
         if err:
-            later(req, sendto_step, -1, err)
+            later(req, sendto_over, -1, err)
         else:
             self.writer = req
         return True
 
-    def _send(self, req: tevent_req, over: Callable[[tevent_req, int, int], None]) -> bool:
-        """Try to send. True if that ended the send, which *over* was told."""
+    def _send(self, req: tevent_req) -> bool:
+        """Try to send. True if that ended the send, with the result in the request."""
         try:
-            count = self._transmit(req.op_vector, req.op_more)
+            req.op_ret = self._transmit(req.op_vector, req.op_more)
         except OSError as error:
-            err = errno_of(error)
-            if err in RETRY:
-                return False
-            count = -1
-        else:
-            err = 0
-        if self.writer is req:
-            self._stop_writing()
-        over(req, count, err)
+            req.op_ret = -1
+            req.op_err = errno_of(error)
+            return req.op_err not in RETRY
         return True
 
-    def _transmit(self, buf: ReadableBuffer, dst: tsocket_address | None) -> int:
+    def _transmit(self, buf: ReadableBuffer, addr: bsd_address | None) -> int:
         """``sendto(2)``; a datagram that is too big gets a bigger send buffer and one more try."""
-        addr = None
-        if dst is not None:
-            addr = bsd_address_abort(dst)
-            if addr is None:
-                raise OSError(EINVAL, "the destination cannot be used")
         try:
             return self._transmit_once(buf, addr)
         except OSError as error:
@@ -308,7 +295,7 @@ class tdgram_bsd(TALLOC_CTX):
     def disconnect(self, req: tevent_req) -> bool:
         """Close the descriptor at once; the request ends from the loop."""
         err = ENOTCONN if self.fd == -1 else self._close()
-        later(req, disconnect_step, -1 if err else 0, err)
+        later(req, over, -1 if err else 0, err)
         return True
 
     def stop_recvfrom(self, req: tevent_req) -> None:
@@ -322,11 +309,6 @@ class tdgram_bsd(TALLOC_CTX):
             self._stop_writing()
 
 
-def _later_sendto(req: tevent_req, ret: int, err: int) -> None:
-    """The end of a send that did not have to wait."""
-    later(req, sendto_step, ret, err)
-
-
 def _netlink_size(sock: socket) -> int:
     """The size of the next message on a netlink socket, which does not know ``FIONREAD``."""
     return sock.recv_into(bytearray(1), 1, _sys.MSG_PEEK | _sys.MSG_TRUNC)
@@ -334,17 +316,20 @@ def _netlink_size(sock: socket) -> int:
 
 def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tdgram_bsd) -> None:
     """The handler of the fd event: one operation goes on at a time, a send before a receive."""
-    if flags & (_WRITE | _ERROR) and bsd.writer is not None:
-        if bsd._send(bsd.writer, sendto_over):
-            return
-        if not flags & _WRITE:
+    writer, reader = bsd.writer, bsd.reader
+    if writer is not None and flags & (_WRITE | _ERROR):
+        if bsd._send(writer):
+            bsd._stop_writing()
+            sendto_over(writer)
+        elif not flags & _WRITE:
             # An error condition that does not fail the send: do not spin on it.
             tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~_ERROR)
-    elif bsd.reader is not None:
-        bsd._receive(bsd.reader, recvfrom_over)
-    else:
+    elif reader is None:
         # Datagrams that nobody asked for: do not spin on them, the next receive asks again.
         tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~_READ)
+    elif bsd._receive(reader):
+        bsd.reader = None
+        recvfrom_over(reader)
 
 
 def _destroy(bsd: tdgram_bsd) -> int:

@@ -321,39 +321,27 @@ def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tev
     return refuse_oom(req)
 
 
-def recvfrom_over(req: tevent_req, ret: int, err: int) -> None:
+def recvfrom_over(req: tevent_req) -> None:
     """For transports: the receive of *req* has ended; a datagram is in ``op_vector``, its source in ``op_more``."""
     req.op_target.recvfrom_req = None
-    end(req, ret, err)
+    over(req)
 
 
-def recvfrom_at_once(req: tevent_req, ret: int, err: int) -> None:
+def recvfrom_at_once(req: tevent_req) -> None:
     """As `recvfrom_over`, inside the ``_send`` function: the request is finished, its callback comes from the loop."""
-    if ret == -1:
-        refuse(req, err)
+    if req.op_ret == -1:
+        refuse(req, req.op_err)
         return
-    req.op_total = ret
+    req.op_total = req.op_ret
     finish(req, DONE, _HERE)
     schedule(req, req.op_ev)
 
 
-def sendto_over(req: tevent_req, ret: int, err: int) -> None:
+def sendto_over(req: tevent_req) -> None:
     """For transports: the send of *req* has ended."""
     req.op_target.sendto_req = None
     req.op_vector = req.op_more = None
-    req.op_ret = ret
-    req.op_err = err
     req.op_done(req)
-
-
-def sendto_step(req: tevent_req) -> None:
-    """`sendto_over` as an immediate event, for a send that ended before it had to wait."""
-    sendto_over(req, req.op_ret, req.op_err)
-
-
-def disconnect_step(req: tevent_req) -> None:
-    """`over` as an immediate event: a disconnect of a socket does not wait."""
-    over(req)
 
 
 # -- public functions -------------------------------------------------------------------------------------------------
@@ -498,7 +486,7 @@ def tdgram_sendto_send(
 
 def start_sendto(req: tevent_req, buf: ReadableBuffer | None, dst: tsocket_address | None, done: Done) -> bool:
     """
-    Send *buf*, then call *done* from the loop with the request, the number of bytes or -1, and the errno.
+    Send *buf*, then call *done* from the loop; ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno.
 
     Raises:
         BadVector: The errno says why nothing was started.
@@ -598,13 +586,13 @@ class _OpsTransport:
         sub = req.op_sub
         assert sub is not None
         if sub.status != IN_PROGRESS:
-            recvfrom_at_once(*self._recvfrom_end(sub))
+            recvfrom_at_once(self._recvfrom_end(sub))
         return True
 
     def _recvfrom_done(self, sub: tevent_req) -> None:
-        recvfrom_over(*self._recvfrom_end(sub))
+        recvfrom_over(self._recvfrom_end(sub))
 
-    def _recvfrom_end(self, sub: tevent_req) -> tuple[tevent_req, int, int]:
+    def _recvfrom_end(self, sub: tevent_req) -> tevent_req:
         req = tevent_req_callback_data(sub, tevent_req)
         ret, err, req.op_vector, req.op_more = self._op("recvfrom_recv")(sub, req)
         return _outcome(req, ret, err)
@@ -614,14 +602,14 @@ class _OpsTransport:
 
     def _sendto_done(self, sub: tevent_req) -> None:
         req = tevent_req_callback_data(sub, tevent_req)
-        sendto_over(*_outcome(req, *self._op("sendto_recv")(sub)))
+        sendto_over(_outcome(req, *self._op("sendto_recv")(sub)))
 
     def disconnect(self, req: tevent_req) -> bool:
         return self._begin(req, "disconnect_send", self._disconnect_done)
 
     def _disconnect_done(self, sub: tevent_req) -> None:
         req = tevent_req_callback_data(sub, tevent_req)
-        end(*_outcome(req, *self._op("disconnect_recv")(sub)))
+        over(_outcome(req, *self._op("disconnect_recv")(sub)))
 
     def stop_recvfrom(self, req: tevent_req) -> None:
         """The backend's request is freed by the caller, which is all there is to stop."""
@@ -629,9 +617,11 @@ class _OpsTransport:
     stop_sendto = stop_recvfrom
 
 
-def _outcome(req: tevent_req, ret: int, err: int) -> tuple[tevent_req, int, int]:
-    """What a backend's ``_recv`` said; a failure without a reason must not leave the request hanging."""
-    return req, ret, EIO if ret == -1 and not err else err
+def _outcome(req: tevent_req, ret: int, err: int) -> tevent_req:
+    """Note what a backend's ``_recv`` said; a failure without a reason must not leave the request hanging."""
+    req.op_ret = ret
+    req.op_err = err or EIO
+    return req
 
 
 _HERE: Final = (stop_dgram_operation.__code__, 0)

@@ -319,7 +319,7 @@ class TestReceive:
         wire.arrived()
         assert os.read(fd_of(wire.dgram), 10) == b"x"
         monkeypatch.setattr(_sys, "bytes_readable", lambda fd: 1)
-        assert not wire.dgram.transport._receive(wire.dgram.recvfrom_req, None)  # type: ignore[attr-defined]
+        assert not wire.dgram.transport._receive(wire.dgram.recvfrom_req)  # type: ignore[attr-defined]
         monkeypatch.undo()
         wire.peer.send(b"yy")
         loop.until(lambda: seen.calls)
