@@ -3,8 +3,8 @@
 Asynchronous requests, the inside: the class, and how a request is made, finished, called back and received.
 
 Mirrors ``lib/tevent/tevent_req.c``; the public functions are in `tevent.req`.  A request that user code makes is a
-chunk with a state chunk below it.  Its third chunk, the trigger, exists only from the moment somebody looks at the tree:
-until then the request itself waits in the context's list of immediates (``im_*``).
+chunk with a state chunk below it.  Its third chunk, the trigger, exists only from the moment somebody looks at the
+tree: until then the request itself waits in the context's list of immediates (``im_*``).
 
 A request that the library makes for one of its own operations has no state chunk.  The operation lives in the ``op_*``
 slots and its place in a queue in the ``q_*`` slots of the very same object: one allocation for what would otherwise be
@@ -235,10 +235,6 @@ class tevent_req(TALLOC_CTX):
         """The profile that records this request, if any."""
         rare = self.rare
         return None if rare is None else rare.profile
-
-    @profile.setter
-    def profile(self, value: tevent_req_profile | None) -> None:
-        rare_of(self).profile = value
 
     def fire(self) -> None:
         """Run as the head of a context's immediates: take the request off the list, then go on with it."""

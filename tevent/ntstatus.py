@@ -14,9 +14,9 @@ import sys
 
 from talloc_py.core import TALLOC_FREE
 
+from ._request import DONE, error_at, finish, is_request
 from .abort import tevent_abort
 from .errno import get_errno
-from ._request import DONE, error_at, finish, is_request
 from .req import (
     TEVENT_REQ_NO_MEMORY,
     TEVENT_REQ_TIMED_OUT,
@@ -29,6 +29,8 @@ from .req import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from .context import tevent_context
 
 __all__ = [
@@ -66,7 +68,8 @@ class NTSTATUS(int):
 
     __slots__ = ()
 
-    def __new__(cls, v: int) -> NTSTATUS:
+    def __new__(cls, v: int) -> Self:
+        """*v* modulo 2**32."""
         return super().__new__(cls, NT_STATUS_V(v))
 
     def __repr__(self) -> str:

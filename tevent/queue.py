@@ -2,8 +2,8 @@
 """
 Queues that let requests take turns.
 
-Mirrors ``lib/tevent/tevent_queue.c``.  An entry belongs to its request and leaves the queue when it is freed, so the next
-one starts when the owner of the request lets go of it, not when the request finishes.
+Mirrors ``lib/tevent/tevent_queue.c``.  An entry belongs to its request and leaves the queue when it is freed, so the
+next one starts when the owner of the request lets go of it, not when the request finishes.
 
 The list is doubly linked through the entries (``q_*``): adding, removing and triggering are O(1).  Two classes stand in
 it: `tevent_queue_entry`, a chunk, for what users add, and `tevent_req` itself for the library's own queued operations,
@@ -16,11 +16,11 @@ from talloc_py.core import TALLOC_CTX, attach, bad_chunk, destructor_guards, fre
 from talloc_py.string import talloc_strdup
 
 from . import trace
+from ._base import check_context
+from ._request import DONE, is_request
 from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
-from ._base import check_context
-from ._request import DONE, is_request
 from .req import tevent_req, tevent_req_create, tevent_req_done, tevent_req_oom, tevent_req_post, tevent_req_received
 from .trace import (
     TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,

@@ -16,6 +16,7 @@ from . import trace
 from ._base import check_context
 from ._request import (
     DONE,
+    ERROR_MASK,
     IN_PROGRESS,
     NO_MEMORY,
     STATES,
@@ -28,7 +29,6 @@ from ._request import (
     TEVENT_REQ_USER_ERROR,
     TIMED_OUT,
     USER_ERROR,
-    ERROR_MASK,
     destroy,
     drop_timer,
     finish,
@@ -284,8 +284,8 @@ def tevent_req_done(req: tevent_req) -> None:
 
     C: ``void tevent_req_done(struct tevent_req *req)``
 
-    Callbacks: the cleanup function, then the callback, both before this returns; *req* may be freed by then. There is no
-    guard against finishing twice: each call runs the whole sequence.
+    Callbacks: the cleanup function, then the callback, both before this returns; *req* may be freed by then. There is
+    no guard against finishing twice: each call runs the whole sequence.
     """
     if is_request(req):
         frame = sys._getframe(1)

@@ -41,8 +41,8 @@ def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tal
     C: ``char *tevent_req_default_print(struct tevent_req *req, TALLOC_CTX *mem_ctx)``
 
     Returns:
-        ``tevent_req[PTR/CREATE]: state[N] error[D (0xH)]  state[TYPE (PTR)] timer[PTR] finish[FINISH]`` as a string owned by
-        *mem_ctx*: where the request was made and finished, its state and error as numbers, its state chunk and timer.
+        ``tevent_req[PTR/CREATE]: state[N] error[D (0xH)]  state[TYPE (PTR)] timer[PTR] finish[FINISH]`` as a string
+        owned by *mem_ctx*: where the request was made and finished, its state and error as numbers, its state chunk and timer.
     """
     if not is_request(req):
         return None

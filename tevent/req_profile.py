@@ -29,8 +29,8 @@ from talloc_py.core import (
 from talloc_py.string import talloc_strdup
 
 from . import _sys
-from .abort import tevent_abort
 from ._request import NO_MEMORY, STATES, error_at, finish, is_request, rare_of
+from .abort import tevent_abort
 from .req import TEVENT_REQ_INIT
 from .timed import tevent_timeval_until, timeval
 
@@ -409,8 +409,8 @@ def tevent_req_profile_set_start(
     """
     Say where and when the request was made.
 
-    C: ``bool tevent_req_profile_set_start(struct tevent_req_profile *profile, const char *start_location, struct timeval
-    start_time)``
+    C: ``bool tevent_req_profile_set_start(struct tevent_req_profile *profile, const char *start_location, struct
+    timeval start_time)``
 
     Returns:
         True; False for a *start_location* of None, or one that a memory limit forbids. The time is set in any case.
@@ -604,7 +604,8 @@ def tevent_req_profile_pack(profile: tevent_req_profile, buf: bytearray | memory
 
 
 def _packed(profile: tevent_req_profile, subs: int) -> bytes:
-    name, start, stop = tevent_req_profile_get_name(profile), _text(profile.start_location), _text(profile.stop_location)
+    name = tevent_req_profile_get_name(profile)
+    start, stop = _text(profile.start_location), _text(profile.stop_location)
     numbers = (*profile.start_time, *profile.stop_time)
     text = (
         f"{subs} {_cut(name, '')}\0{_cut(start, '')}\0{_cut(stop, '')}\0"

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """
-Requests whose error is an errno: the helpers of Samba's lib/util/tevent_unix.c. All operations are O(1).
+Requests whose error is an errno: the helpers of Samba's lib/util/tevent_unix.c.
+
+The number that `tevent_req_error` was given is taken as an errno; nothing tells it from another kind of error.
+All operations are O(1).
 """
 
 from __future__ import annotations

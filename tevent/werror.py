@@ -12,9 +12,9 @@ import sys
 
 from talloc_py.core import TALLOC_FREE
 
+from ._request import DONE, error_at, finish, is_request
 from .errno import get_errno
 from .ntstatus import unix_error_codes
-from ._request import DONE, error_at, finish, is_request
 from .req import (
     TEVENT_REQ_NO_MEMORY,
     TEVENT_REQ_TIMED_OUT,
@@ -27,6 +27,8 @@ from .req import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Self
+
     from .context import tevent_context
 
 __all__ = [
@@ -56,7 +58,8 @@ class WERROR(int):
 
     __slots__ = ()
 
-    def __new__(cls, w: int) -> WERROR:
+    def __new__(cls, w: int) -> Self:
+        """*w* modulo 2**32."""
         return super().__new__(cls, W_ERROR_V(w))
 
     def __repr__(self) -> str:
@@ -114,7 +117,8 @@ def tevent_req_is_werror(req: tevent_req) -> tuple[bool, WERROR]:
 
     Returns:
         ``(False, WERR_OK)`` for a request that is done, else True with `WERR_TIMEOUT` for a timeout,
-        `WERR_NOT_ENOUGH_MEMORY`, the low 32 bits of its error, or `WERR_INTERNAL_ERROR` for one in progress or received.
+        `WERR_NOT_ENOUGH_MEMORY`, the low 32 bits of its error, or `WERR_INTERNAL_ERROR` for one in progress or
+        received.
     """
     failed, state, error = tevent_req_is_error(req)
     if not failed:

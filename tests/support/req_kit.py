@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""
-Helpers for tests of requests and queues: a loop that never waits, a recorder of callbacks, a look at the tree.
-"""
+"""Helpers for tests of requests and queues: a loop that never waits, a recorder of callbacks, a look at the tree."""
 
 from __future__ import annotations
 
@@ -41,12 +39,12 @@ class other_state(TALLOC_CTX):
 
 
 class Bench:
-    """
-    A context whose loop never waits, an owner for the requests, and a log that every callback of the test writes to.
-    """
+    """A context whose loop never waits, an owner for the requests, and a log that every callback writes to."""
 
     def __init__(self) -> None:
-        self.root: TALLOC_CTX = talloc_new(None)
+        root = talloc_new(None)
+        assert root is not None
+        self.root: TALLOC_CTX = root
         ev = tevent_context_init(self.root)
         assert ev is not None
         tevent_context_set_wait_timeout(ev, 0)

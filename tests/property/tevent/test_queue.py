@@ -2,8 +2,8 @@
 """
 Queues against a small model of their rules.
 
-Triggers follow a script of the same operations that the test makes. Library and model carry it out each for itself; after
-every step their logs, lengths and states have to be equal.
+Triggers follow a script of the same operations that the test makes. Library and model carry it out each for itself;
+after every step their logs, lengths and states have to be equal.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ Op = tuple[str, int, int]
 #: name, which object, a number: the second object or a choice.
 OPS = st.tuples(
     st.sampled_from(
-        "add add_entry optimize optimize blocker free_entry free_entry free_req free_queue stop start untrigger "
-        "callback raise".split()
+        # fmt: off
+        [
+            "add", "add_entry", "optimize", "optimize", "blocker", "free_entry", "free_entry", "free_req", "free_queue",
+            "stop", "start", "untrigger", "callback", "raise",
+        ]
+        # fmt: on
     ),
     st.integers(0, 5),
     st.integers(0, 5),

@@ -629,7 +629,7 @@ class TestFreeing:
         owner = talloc_new(None)
         queue = tevent_queue_create(owner, "queue")
         assert queue is not None
-        req, state = bench.make(owner)
+        req, _ = bench.make(owner)
         tevent_queue_add(queue, bench.ev, req, lambda req, pd: bench.log.append(talloc_free(owner)), None)
         assert bench.drain() == 1
         assert bench.take() == [0]

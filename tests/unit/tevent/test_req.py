@@ -264,7 +264,8 @@ class TestData:
     def test_another_type_aborts(self, bench: Bench) -> None:
         """Another type than the state's is talloc's type mismatch."""
         req, _ = bench.make()
-        with pytest.raises(talloc_abort_error, match=r"Type mismatch: name\[struct job_state\] expected\[struct other_state\]"):
+        names = r"Type mismatch: name\[struct job_state\] expected\[struct other_state\]"
+        with pytest.raises(talloc_abort_error, match=names):
             tevent_req_data(req, other_state)
         with silent_aborts() as reasons:
             assert tevent_req_data(req, other_state) is None

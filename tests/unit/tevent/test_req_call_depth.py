@@ -91,7 +91,8 @@ def triggered(req: tevent_req, private_data: object) -> None:
 def test_commands_have_the_numbers_of_c() -> None:
     """The eight commands are numbered from 0."""
     assert [cmd.value for cmd in tevent_thread_call_depth_cmd] == list(range(8))
-    assert [RESET, CREATE, CANCEL, CLEANUP, NOTIFY, ENTER, TRIGGER, LEAVE] == list(range(8))
+    commands = [RESET, CREATE, CANCEL, CLEANUP, NOTIFY, ENTER, TRIGGER, LEAVE]
+    assert commands == list(range(8))
 
 
 class TestDepth:

@@ -76,7 +76,7 @@ class TestSet:
 
 class TestFires:
     def test_times_out_through_the_whole_sequence(self, bench: Bench) -> None:
-        """When it fires the state is TIMED_OUT, then cleanup, profile and callback follow; the running timer goes last."""
+        """When it fires the state is TIMED_OUT; cleanup, profile and callback follow; the running timer goes last."""
         req, _ = bench.make()
         assert tevent_req_set_profile(req)
 

@@ -197,7 +197,10 @@ class TestSetProfile:
 class TestRecording:
     @pytest.mark.parametrize(
         ("finish", "state", "error"),
-        [(tevent_req_done, TEVENT_REQ_DONE, 0), (lambda req: tevent_req_error(req, 2**64 - 1), TEVENT_REQ_USER_ERROR, 2**64 - 1)],
+        [
+            (tevent_req_done, TEVENT_REQ_DONE, 0),
+            (lambda req: tevent_req_error(req, 2**64 - 1), TEVENT_REQ_USER_ERROR, 2**64 - 1),
+        ],
     )
     def test_finish(
         self, bench: Bench, clock: list[int], finish: Callable[[tevent_req], object], state: int, error: int

@@ -6,7 +6,14 @@ from __future__ import annotations
 import pytest
 from req_kit import Bench, opened, silent_aborts, state_of
 
-from talloc_py import talloc_abort_error, talloc_free, talloc_new, talloc_parent, talloc_set_memlimit, talloc_total_blocks
+from talloc_py import (
+    talloc_abort_error,
+    talloc_free,
+    talloc_new,
+    talloc_parent,
+    talloc_set_memlimit,
+    talloc_total_blocks,
+)
 from tevent import (
     TEVENT_REQ_IN_PROGRESS,
     TEVENT_REQ_NO_MEMORY,

@@ -218,7 +218,7 @@ class TestPoll:
         assert result == (False, 0xEA)
         assert type(result[1]) is WERROR
 
-    @pytest.mark.parametrize(("name", "code"), [(name, code) for names, code in TABLE.items() for name in names.split()])
+    @pytest.mark.parametrize(("name", "code"), [(name, c) for names, c in TABLE.items() for name in names.split()])
     def test_every_errno(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, code: int) -> None:
         """Whatever the loop failed with has its code."""
 
