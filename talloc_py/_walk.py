@@ -9,7 +9,7 @@ no stack are needed. Cost: O(chunks below).
 
 from __future__ import annotations
 
-from ._chunk import chunk, lazy_children, reference_handle, size_of
+from ._chunk import chunk, header_of, lazy_children, reference_handle, size_of
 from ._rare import HEADER_BYTES, POOL_BYTES, rare
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ._rare import memlimit
 
-__all__ = ["ancestors", "limit_total", "look_into", "totals", "walk"]
+__all__ = ["ancestors", "check_invariants", "limit_total", "look_into", "totals", "walk"]
 
 
 def look_into(c: chunk) -> chunk | None:
@@ -128,3 +128,27 @@ def _limit_share(c: chunk) -> int:
     if extra.pool is not None:
         return HEADER_BYTES + POOL_BYTES + extra.pool.size
     return HEADER_BYTES + size_of(c)
+
+
+def check_invariants(root: chunk) -> None:
+    """Raise AssertionError where the headers of a tree do not fit together; for tests."""
+    for c in walk(root):
+        assert c.where is None, "a chunk in a list of children is not dying"
+        assert c.obj is not None, "a chunk in a list of children is not dead"
+        assert header_of(c.obj) is c if type(c) is not reference_handle else c.obj is c, "object and header are a pair"
+        before = None
+        child = c.child
+        while child is not None:
+            assert child.parent is c, "a child knows its owner"
+            assert child.prev is before, "siblings are linked both ways"
+            before, child = child, child.next
+        newer = None
+        handle = None if c.extra is None else c.extra.refs
+        while handle is not None:
+            assert handle.target is c, "a reference knows its target"
+            assert handle.newer is newer, "references are linked both ways"
+            assert handle.obj is handle, "a listed reference is alive"
+            newer, handle = handle, handle.older
+        if isinstance(c, reference_handle):
+            assert c.target.obj is not None, "the target of a reference is alive"
+            assert c.child is None, "a reference has no children"

@@ -330,6 +330,8 @@ def talloc_zero_size(ctx: TALLOC_CTX | None, size: int) -> talloc_buffer | None:
 
 def pointed_type(ptr: Any) -> Any:
     """The type that *ptr* points to: itself where it is a type, else what it is an instance of."""
+    if ptr is None:
+        raise TypeError("ptr must be a type or an instance of one, not None")
     cls: builtins.type[Any] = _type(ptr)  # pyright: ignore[reportUnknownVariableType]  # of an Any
     if cls is talloc_list:
         return ptr.element

@@ -222,7 +222,7 @@ def is_pointer_type(type_arg: Any) -> bool:
     if type(type_arg) is _UnionType:
         return True
     typing = sys.modules.get("typing")
-    return typing is not None and type(type_arg).__module__ == "typing" and type_arg.__origin__ is typing.Union
+    return typing is not None and getattr(type_arg, "__origin__", None) is typing.Union
 
 
 def _class_info(cls: Any) -> type_info:
@@ -340,7 +340,7 @@ def _is_slot(value: object) -> bool:
 
 def needs_no_arguments(init: Any) -> bool:
     """Whether an ``__init__`` (or ``__new__``) can be called with nothing but the object (or class)."""
-    if type(init) is not _FunctionType:
+    if type(init) is not _FunctionType or init.__dict__:
         return _signature_needs_nothing(init)
     code = init.__code__
     required = code.co_argcount - 1 - len(init.__defaults__ or ())
@@ -352,7 +352,7 @@ def needs_no_arguments(init: Any) -> bool:
 
 
 def _signature_needs_nothing(init: Any) -> bool:
-    """The same for whatever is no plain function: a partial method, a callable object, C code."""
+    """The same for whatever is no plain function: a decorated one, a partial method, a callable object, C code."""
     import inspect
 
     try:
