@@ -57,6 +57,8 @@ __all__ = [
 #: TEVENT_WRAPPER_STACK_SIZE of C.
 STACK_SIZE = 32
 
+EMPTY = "tevent_wrapper stack already empty"
+
 
 class tevent_wrapper_ops:
     """
@@ -141,7 +143,7 @@ class tevent_wrapper_ops:
 class wrapper_glue:
     """What makes a context a wrapper; also marks the events that were added through it."""
 
-    __slots__ = ("busy", "destroyed", "main_ev", "ops", "private_state", "wrap_ev")
+    __slots__ = ("busy", "destroyed", "main_ev", "ops", "private_state", "unpushed", "wrap_ev")
 
     def __init__(self, wrap_ev: tevent_context, main_ev: tevent_context, ops: tevent_wrapper_ops) -> None:
         self.wrap_ev = wrap_ev
@@ -153,10 +155,13 @@ class wrapper_glue:
         self.busy = False
         #: Freed, maybe not yet really.
         self.destroyed = False
+        #: Handlers that run although the wrapper could not be put on the stack, and the abort function returned.
+        self.unpushed = 0
 
     def before(self, kind: str, *args: object) -> None:
         """Put the wrapper on the use stack and call its ``before_<kind>_handler``; if that raises it is off again."""
-        _push(self.wrap_ev, self)
+        if not _push(self.wrap_ev, self):
+            self.unpushed += 1
         try:
             getattr(self.ops, f"before_{kind}_handler")(self.wrap_ev, self.private_state, self.main_ev, *args)
         except BaseException:
@@ -173,9 +178,14 @@ class wrapper_glue:
 
     def leave(self) -> None:
         """Take the wrapper off the stack after a handler of its own."""
-        depth = next((i for i in reversed(range(len(_stack))) if _stack[i].glue is self), None)
+        if self.unpushed:
+            self.unpushed -= 1
+            return
+        depth = next((i for i, use in enumerate(_stack) if use.glue is self), None)
         if depth is None:
-            return  # It could not be put on, and the abort function returned.
+            # The handler has taken it off itself.
+            tevent_abort(self.main_ev, "tevent_wrapper_pop_use mismatch ev!" if _stack else EMPTY)
+            return
         above = _stack[depth + 1 :]
         # What the handler has left there would stand in everybody's way for ever.
         del _stack[depth + 1 :]
@@ -451,15 +461,20 @@ def tevent_context_wrapper_create(
         return None, nothing
     glue = wrapper_glue(wrap_ev, main_ev, ops)
     wrap_ev.wrapper = glue
+    wrap_ev._talloc_chunk.destructor = _wrapper_destructor
     update_lean(wrap_ev)
     update_plain(wrap_ev)
-    state = talloc_zero(wrap_ev, type)
+    state: S | None = None
+    try:
+        state = talloc_zero(wrap_ev, type)
+    finally:
+        if state is None:
+            glue.main_ev = None
+            talloc_free(wrap_ev)
     if state is None:
-        talloc_free(wrap_ev)
         return None, nothing
     glue.private_state = state
     main_ev.wrappers.append(glue)
-    wrap_ev._talloc_chunk.destructor = _wrapper_destructor
     return wrap_ev, state
 
 
@@ -539,7 +554,7 @@ def tevent_context_pop_use(ev: tevent_context) -> None:
     # *ev* may be freed by now: it is only compared.
     main_ev = None if ev.wrapper is None else ev.wrapper.main_ev
     if not _stack:
-        tevent_abort(main_ev, "tevent_wrapper stack already empty")
+        tevent_abort(main_ev, EMPTY)
         return
     if _stack[-1].ev is not ev:
         tevent_abort(main_ev, "tevent_wrapper_pop_use mismatch ev!")
