@@ -287,11 +287,29 @@ def is_request(req: object) -> bool:
     return False
 
 
-def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
+def new_request(
+    mem_ctx: TALLOC_CTX | None,
+    depth: int,
+    op: operation | None = None,
+    ev: tevent_context | None = None,
+    target: TALLOC_CTX | None = None,
+) -> tevent_req | None:
     """
-    A request in progress without a state chunk; the location recorded is that of the frame *depth* levels up.
+    A request in progress without a state chunk.
 
-    Returns None where *mem_ctx* allows no allocation.
+    Args:
+        mem_ctx: The owner.
+
+        depth: The location recorded is that of the frame so many levels up.
+
+        op: For a request of the library's own: the operation, and on which context and target it works.
+
+        ev: See *op*.
+
+        target: See *op*.
+
+    Returns:
+        The request; None where *mem_ctx* allows no allocation.
     """
     req: tevent_req = _allocate(tevent_req)
     header = link(req, mem_ctx, tevent_req, destroy)
@@ -300,18 +318,24 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     req._talloc_chunk = header
     frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
-    req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
+    req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op_step = req.q_queue = None
     req.status = IN_PROGRESS
     req.error = 0
-    # The parent request is the one whose state the new one hangs on (a library operation is its own state).
+    req.op = op
+    if op is not None:
+        req.op_ev = ev  # type: ignore[assignment]  # operations come with a context
+        req.op_target = target
+        req.op_vector = req.op_sub = None
+        req.op_total = 0
+    # The parent request is the one whose state the new one hangs on; a library operation is its own state.
     owner = header.parent
     if owner is not None:
-        parent = owner.obj
-        if type(parent) is not tevent_req or parent.op is None:
+        if owner.name is not tevent_req:
             owner = owner.parent
-            parent = None if owner is None else owner.obj
-        if type(parent) is tevent_req:
-            return req if _inherit(req, parent) else None
+        elif owner.obj.op is None:
+            owner = None
+        if owner is not None and owner.name is tevent_req:
+            return req if _inherit(req, owner.obj) else None
     req.depth = 0
     if trace.call_depth_users:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, 0, frame.f_code.co_name)

@@ -91,9 +91,10 @@ class tevent_queue(TALLOC_CTX):
         """Take *node* out and let the next one have its turn."""
         head = self.first
         assert head is not None
-        if trace.call_depth_users or not head.q_ev.im_plain or head.q_ev.trace_queue is not None:
+        ev = head.q_ev
+        if trace.call_depth_users or not ev.im_plain or ev.trace_queue is not None:
             _report_leaving(head, node)
-        if head is node and head is self.last:
+        if self.last is node and head is node:
             self.first = self.last = node.q_queue = None
             self.length = 0
             return
@@ -374,29 +375,41 @@ def _enter(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: teven
     _schedule(queue, head)
 
 
-def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_req], None]) -> bool:
+def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_req], None]) -> tevent_req | None:
     """
     Let the operation *req* wait for its turn in *queue*; *run* is called with it, here if the queue is empty.
 
-    False where *queue* is dead and the abort function returned.
+    Returns *req*; None where *queue* is dead and the abort function returned. Then, and where *run* raises, no request
+    remains.
     """
-    if type(queue) is not tevent_queue or queue._talloc_chunk.obj is not queue:
-        if not _is_queue(queue):
-            return False
-    ev = req.op_ev
-    req.q_trigger = run
-    if queue.first is None and queue.running and ev.im_plain and ev.trace_queue is None and not trace.call_depth_users:
-        # The common case in one go: nobody waits, nobody looks.
-        req.q_queue = queue
-        req.q_ev = ev
-        req.q_triggered = True
-        req.q_prev = req.q_next = None
-        queue.first = queue.last = req
-        queue.length = 1
-        run(req)
-        return True
-    _enter(queue, req, ev, True)
-    return True
+    try:
+        if type(queue) is not tevent_queue or queue._talloc_chunk.obj is not queue:
+            if not _is_queue(queue):
+                free_chunk(req._talloc_chunk, req.created)
+                return None
+        ev = req.op_ev
+        req.q_trigger = run
+        if (
+            queue.first is None
+            and queue.running
+            and ev.im_plain
+            and ev.trace_queue is None
+            and not trace.call_depth_users
+        ):
+            # The common case in one go: nobody waits, nobody looks.
+            req.q_queue = queue
+            req.q_ev = ev
+            req.q_triggered = True
+            req.q_prev = req.q_next = None
+            queue.first = queue.last = req
+            queue.length = 1
+            run(req)
+        else:
+            _enter(queue, req, ev, True)
+    except BaseException:
+        free_chunk(req._talloc_chunk, req.created)
+        raise
+    return req
 
 
 def tevent_queue_add(

@@ -34,7 +34,6 @@ from tevent import trace
 from tevent._base import check_context
 from tevent._request import (
     DONE,
-    IN_PROGRESS,
     NO_MEMORY,
     RECEIVED,
     TIMED_OUT,
@@ -238,17 +237,10 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
     copies = req.op_target.copies_vectors
-    if copies and type(vector) is list and len(vector) <= IOV_MAX:
-        # Nearly always these few types, which need no closer look.
-        plain = _WRITABLE if writable else _READABLE
-        total = 0
-        for item in vector:
-            if type(item) not in plain:
-                break
-            total += len(item)  # type: ignore[arg-type]
-        else:
-            if total == 0:
-                raise BadVector(errno.EINVAL)
+    # Nearly always a list of these few types, which need no closer look.
+    if copies and type(vector) is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
+        total = sum(map(len, vector))  # type: ignore[arg-type]
+        if total and len(vector) <= IOV_MAX:
             req.op_vector = vector[:]
             req.op_ret = req.op_left = total
             return
@@ -333,26 +325,18 @@ def new_operation(
     mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
 ) -> tevent_req | None:
     """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
-    try:
-        alive = ev._talloc_chunk.obj is ev and stream._talloc_chunk.obj is stream
-    except AttributeError:  # a stranger, or a copy, which was never a chunk
-        alive = False
-    if not alive or type(ev) is not tevent_context or type(stream) is not tstream_context:
-        if not (check_context(ev) and is_stream(stream)):
-            return None
-    req = new_request(mem_ctx, depth)
-    if req is None:
+    if (
+        type(stream) is not tstream_context
+        or stream._talloc_chunk.obj is not stream
+        or type(ev) is not tevent_context
+        or ev._talloc_chunk.obj is not ev
+    ) and not (check_context(ev) and is_stream(stream)):
         return None
-    req.op = op
-    req.op_ev = ev
-    req.op_target = stream
-    req.op_vector = req.op_sub = None
-    req.op_total = 0
-    return req
+    return new_request(mem_ctx, depth, op, ev, stream)
 
 
 def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: int) -> None:
-    """Let *step* run from the loop, with what the transport has found out already."""
+    """Let *step* run from the loop, with a result that is known already."""
     req.op_ret = ret
     req.op_err = err
     req.op_step = step
@@ -399,6 +383,11 @@ def refuse_oom(req: tevent_req) -> tevent_req:
     return req
 
 
+# Each start function puts the request into the busy slot of its kind and hands it to the transport. When that has done its
+# part it sets op_ret and op_err and calls op_done, from the loop: here one of the functions named *_over below, which empty
+# the slot before anybody hears of the end.
+
+
 def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
     """
     Read until *vector* is full, then call *done* from the loop.
@@ -408,7 +397,8 @@ def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], No
 
         vector: Where to read to.
 
-        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno.
+        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno. It has to
+            do what `readv_over` does first.
 
         at_once: Look whether the bytes are there before waiting for them.
 
@@ -429,8 +419,8 @@ def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], No
     return stream.transport.readv(req, at_once)
 
 
-def start_writev(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None]) -> bool:
-    """As `start_readv`, for writing."""
+def start_writev(req: tevent_req, vector: Vector) -> bool:
+    """As `start_readv`, for writing; the end is `writev_over`."""
     stream: tstream_context = req.op_target
     prepare(req, vector, False)
     if stream.disconnect_req is not None:
@@ -438,12 +428,8 @@ def start_writev(req: tevent_req, vector: Vector, done: Callable[[tevent_req], N
     if stream.write_req is not None:
         raise BadVector(errno.EBUSY)
     stream.write_req = req
-    req.op_done = done
+    req.op_done = writev_over
     return stream.transport.writev(req)
-
-
-# For transports: what they asked for has ended, with op_ret (-1: failed with op_err). Called from an fd event, or as the
-# step of an immediate that `later` has scheduled.
 
 
 def readv_over(req: tevent_req) -> None:
@@ -454,7 +440,7 @@ def readv_over(req: tevent_req) -> None:
     req.op_vector = None
     if req.op_ret == -1 and stream.monitor_req is not None:
         fail_monitor(stream, req.op_err)
-    req.op_done(req)
+    over(req)
 
 
 def writev_over(req: tevent_req) -> None:
@@ -464,7 +450,7 @@ def writev_over(req: tevent_req) -> None:
     req.op_vector = None
     if req.op_ret == -1 and stream.monitor_req is not None:
         fail_monitor(stream, req.op_err)
-    req.op_done(req)
+    over(req)
 
 
 def disconnect_over(req: tevent_req) -> None:
@@ -519,19 +505,25 @@ def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
     if req.op is not op:
         mismatch(req, op)
         return _EIO
-    result = (req.op_total, 0) if req.status == DONE else result_of(req, 0)
     header = req._talloc_chunk
+    if (
+        req.status == DONE
+        and req.rare is None
+        and req.im_ev is None
+        and header.child is None
+        and not trace.call_depth_users
+    ):
+        # What receive() comes to for a request that has nothing left.
+        req.op = None
+        req.kind = op
+        req.status = RECEIVED
+        result = req.op_total, 0
+    else:
+        result = result_of(req, req.op_total)
+        receive(req)
     # A request that stands in a queue by itself leaves it when it is freed, not before.
     if req.q_queue is None:
         header.destructor = None
-    if req.rare is None and req.status != IN_PROGRESS and req.im_ev is None and header.child is None:
-        # What receive() comes to for a request that has nothing left.
-        if not trace.call_depth_users:
-            req.op = None
-            req.kind = op
-            req.status = RECEIVED
-            return result
-    receive(req)
     return result
 
 

@@ -17,21 +17,17 @@ from warnings import warn
 
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
 from tevent import get_errno, set_errno
+from tevent._request import schedule
 from tevent.context import tevent_context
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
 
 from . import _sys
 from ._stream import (
     advance,
-    disconnect_over,
     is_stream,
     later,
-    monitor_over,
     new_stream,
-    readv_over,
-    soon,
     tstream_context,
-    writev_over,
 )
 from .socket_error import samba_socket_poll_or_sock_error
 from .stream_backend import tstream_context_ops
@@ -140,32 +136,34 @@ class tstream_bsd(TALLOC_CTX):
     # -- the transport ------------------------------------------------------------------------------------------------
 
     def readv(self, req: tevent_req, at_once: bool) -> bool:
-        """Start a read; it ends in `readv_over`."""
+        """Start a read; its end is told to ``op_done``."""
         if self.fd == -1 or self.error:
-            later(req, readv_over, -1, self.error if self.fd != -1 else ENOTCONN)
+            later(req, req.op_done, -1, self.error if self.fd != -1 else ENOTCONN)
             return True
         if (at_once or self.optimize) and self._read(req):
-            soon(req, readv_over)
+            req.op_step = req.op_done
+            schedule(req, req.op_ev)
             return True
         fde = self.fde
         if self.ev is not req.op_ev or fde is None or fde.event_ctx is None or not fde.flags & _READ:
             err = self._wait(req.op_ev, _READ)
             if err:
-                later(req, readv_over, -1, err)
+                later(req, req.op_done, -1, err)
                 return True
         self.reader = req
         return True
 
     def writev(self, req: tevent_req) -> bool:
-        """Start a write; it ends in `writev_over`."""
+        """Start a write; its end is told to ``op_done``."""
         if self.fd == -1 or self.error:
-            later(req, writev_over, -1, self.error if self.fd != -1 else ENOTCONN)
+            later(req, req.op_done, -1, self.error if self.fd != -1 else ENOTCONN)
         elif self._write(req):
-            soon(req, writev_over)
+            req.op_step = req.op_done
+            schedule(req, req.op_ev)
         else:
             err = self._wait(req.op_ev, _WRITE)
             if err:
-                later(req, writev_over, -1, err)
+                later(req, req.op_done, -1, err)
             else:
                 self.writer = req
         return True
@@ -214,7 +212,7 @@ class tstream_bsd(TALLOC_CTX):
     def disconnect(self, req: tevent_req) -> bool:
         """Close the descriptor at once; the request ends from the loop."""
         err = ENOTCONN if self.fd == -1 else self._close()
-        later(req, disconnect_over, -1 if err else 0, err)
+        later(req, req.op_done, -1 if err else 0, err)
         return True
 
     def _close(self) -> int:
@@ -236,7 +234,7 @@ class tstream_bsd(TALLOC_CTX):
         if not err:
             err = self._wait(req.op_ev, 0)
         if err:
-            later(req, monitor_over, -1, err)
+            later(req, req.op_done, -1, err)
         return True
 
     def pending_bytes(self) -> int:
@@ -278,11 +276,11 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> 
         writer = bsd.writer
         if bsd._write(writer):
             bsd._stop_writing()
-            writev_over(writer)
+            writer.op_done(writer)
     elif reader is not None:
         if bsd._read(reader):
             bsd.reader = None
-            readv_over(reader)
+            reader.op_done(reader)
     else:
         # Data that nobody asked for: do not spin on it, the next read asks again.
         tevent_fd_set_flags(fde, fde.flags & ~_READ)
@@ -294,7 +292,7 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
         if bsd._read(reader):  # what has arrived before the end is still good
             bsd.reader = None
-            readv_over(reader)
+            reader.op_done(reader)
         return
     if reader is None and writer is None and bsd.stream.monitor_req is None:
         # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
@@ -306,17 +304,17 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     if (flags & _WRITE and writer is not None) or (reader is None and writer is not None):
         bsd._stop_writing()
         bsd._failed(writer, bsd.error)
-        writev_over(writer)
+        writer.op_done(writer)
     elif reader is not None:
         bsd.reader = None
         bsd._failed(reader, bsd.error)
-        readv_over(reader)
+        reader.op_done(reader)
     else:
         monitor = bsd.stream.monitor_req
         assert monitor is not None
         bsd._forget_event()
         bsd._failed(monitor, bsd.error)
-        monitor_over(monitor)
+        monitor.op_done(monitor)
 
 
 def _destroy(bsd: tstream_bsd) -> int:

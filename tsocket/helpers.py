@@ -31,6 +31,7 @@ from ._stream import (
     later,
     new_operation,
     over,
+    readv_over,
     refuse,
     start_readv,
     start_writev,
@@ -122,8 +123,10 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
 def _pdu_read(req: tevent_req) -> None:
     """One vector is full, or the stream has failed."""
     if req.op_ret == -1:
-        over(req)
+        readv_over(req)
         return
+    # What readv_over() does first, spelled out: this runs for each piece of each PDU.
+    req.op_target.read_req = req.op_vector = None
     req.op_total += req.op_ret
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
@@ -224,18 +227,6 @@ def tstream_readv_pdu_recv(req: tevent_req) -> tuple[int, int]:
 # -- queues -----------------------------------------------------------------------------------------------------------
 
 
-def _enqueue(req: tevent_req, queue: tevent_queue, run: Callable[[tevent_req], None]) -> tevent_req | None:
-    """Let *req* wait for its turn, which may come inside this call."""
-    try:
-        if queue_operation(queue, req, run):
-            return req
-    except BaseException:
-        free_chunk(req._talloc_chunk, _HERE)
-        raise
-    free_chunk(req._talloc_chunk, _HERE)
-    return None
-
-
 def tstream_readv_pdu_queue_send(
     mem_ctx: TALLOC_CTX | None,
     ev: tevent_context,
@@ -255,7 +246,7 @@ def tstream_readv_pdu_queue_send(
     **freed**: without a `talloc_free` after the ``_recv`` the queue stands still. Every error arrives from the loop.
     """
     req = _pdu_request(mem_ctx, ev, stream, READV_PDU_QUEUE, next_vector_fn, next_vector_private)
-    return None if req is None else _enqueue(req, queue, _pdu_queue_run)
+    return None if req is None else queue_operation(queue, req, _pdu_queue_run)
 
 
 def _misses_turn(req: tevent_req) -> bool:
@@ -307,7 +298,7 @@ def tstream_writev_queue_send(
     if req is None:
         return None
     req.op_private = vector
-    return _enqueue(req, queue, _writev_queue_run)
+    return queue_operation(queue, req, _writev_queue_run)
 
 
 def _writev_queue_run(req: tevent_req) -> None:
@@ -317,7 +308,7 @@ def _writev_queue_run(req: tevent_req) -> None:
     vector = req.op_private
     req.op_private = None
     try:
-        if not start_writev(req, vector, over):
+        if not start_writev(req, vector):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         later(req, over, -1, bad.args[0])
@@ -355,7 +346,7 @@ def tdgram_sendto_queue_send(
     if req is None:
         return None
     req.op_private = (buf, dst)
-    return _enqueue(req, queue, _sendto_queue_run)
+    return queue_operation(queue, req, _sendto_queue_run)
 
 
 def _sendto_queue_run(req: tevent_req) -> None:

@@ -22,11 +22,13 @@ from ._stream import (
     READV,
     WRITEV,
     BadVector,
+    disconnect_over,
     fail_monitor,
     int_recv,
     is_stream,
+    monitor_over,
     new_operation,
-    over,
+    readv_over,
     refuse,
     refuse_oom,
     result_of,
@@ -105,7 +107,7 @@ def tstream_readv_send(
         TypeError: A buffer cannot be written to.
     """
     req = new_operation(mem_ctx, ev, stream, READV, 3)
-    return None if req is None else _run(req, start_readv, vector, over, False)
+    return None if req is None else _run(req, start_readv, vector, readv_over, False)
 
 
 def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tevent_req:
@@ -145,7 +147,7 @@ def tstream_writev_send(
     Arguments, result and errors are those of `tstream_readv_send`, but that any bytes-like object will do.
     """
     req = new_operation(mem_ctx, ev, stream, WRITEV, 3)
-    return None if req is None else _run(req, start_writev, vector, over)
+    return None if req is None else _run(req, start_writev, vector)
 
 
 def tstream_writev_recv(req: tevent_req) -> tuple[int, int]:
@@ -183,6 +185,7 @@ def _start_disconnect(req: tevent_req) -> bool:
     if stream.read_req is not None or stream.write_req is not None:
         raise BadVector(errno.EBUSY)
     stream.disconnect_req = req
+    req.op_done = disconnect_over
     return stream.transport.disconnect(req)
 
 
@@ -229,6 +232,7 @@ def _start_monitor(req: tevent_req) -> bool:
     if stream.monitor_req is not None:
         raise BadVector(errno.EALREADY)
     stream.monitor_req = req
+    req.op_done = monitor_over
     return stream.transport.monitor(req)
 
 

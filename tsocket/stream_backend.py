@@ -19,15 +19,11 @@ from tevent.req import tevent_req_callback_data, tevent_req_set_callback
 
 from ._stream import (
     BadVector,
-    disconnect_over,
     drop_sub,
     is_stream,
-    monitor_over,
     new_stream,
-    readv_over,
     stop_operation,
     tstream_context,
-    writev_over,
 )
 
 TYPE_CHECKING = False
@@ -182,19 +178,21 @@ class _OpsTransport:
     def _readv_done(self, sub: tevent_req) -> None:
         req = self._end(sub, "readv")
         drop_sub(req)
-        readv_over(req)
+        req.op_done(req)
 
     def writev(self, req: tevent_req) -> bool:
         return self._begin(req, "writev", self._writev_done, req.op_vector)
 
     def _writev_done(self, sub: tevent_req) -> None:
-        writev_over(self._end(sub, "writev"))
+        req = self._end(sub, "writev")
+        req.op_done(req)
 
     def disconnect(self, req: tevent_req) -> bool:
         return self._begin(req, "disconnect", self._disconnect_done)
 
     def _disconnect_done(self, sub: tevent_req) -> None:
-        disconnect_over(self._end(sub, "disconnect"))
+        req = self._end(sub, "disconnect")
+        req.op_done(req)
 
     def monitor(self, req: tevent_req) -> bool:
         if self.ops.monitor_send is not None:
@@ -206,7 +204,8 @@ class _OpsTransport:
         return True
 
     def _monitor_done(self, sub: tevent_req) -> None:
-        monitor_over(self._end(sub, "monitor"))
+        req = self._end(sub, "monitor")
+        req.op_done(req)
 
     def pending_bytes(self) -> int:
         ret: int = self._op("pending_bytes")(self.stream)
