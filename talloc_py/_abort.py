@@ -137,6 +137,14 @@ def report_unraisable(error: BaseException, message: str, culprit: object) -> No
         sys.unraisablehook(args)
     except BaseException as hook_error:
         # The interpreter does the same with a hook that fails: its own default hook has the last word.
-        sys.__unraisablehook__(_unraisable_type()((
-            type(hook_error), hook_error, hook_error.__traceback__, "Exception ignored in sys.unraisablehook", culprit,
-        )))
+        sys.__unraisablehook__(
+            _unraisable_type()(
+                (
+                    type(hook_error),
+                    hook_error,
+                    hook_error.__traceback__,
+                    "Exception ignored in sys.unraisablehook",
+                    culprit,
+                )
+            )
+        )

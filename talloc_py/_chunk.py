@@ -170,7 +170,6 @@ TALLOC_CTX.__slots__ = ()
 set_chunk_base(TALLOC_CTX)
 
 if TYPE_CHECKING:
-
     # To a checker they are what isinstance() says: subclasses of both.
 
     class talloc_string(str, TALLOC_CTX):
@@ -218,9 +217,11 @@ else:
             return list, (), None, iter(self)
 
 
-_header_slots: dict[type, Any] = {
-    cls: cls.__dict__["_talloc_chunk"] for cls in (talloc_string, talloc_buffer, talloc_list)
-} if not TYPE_CHECKING else {}
+_header_slots: dict[type, Any] = (
+    {cls: cls.__dict__["_talloc_chunk"] for cls in (talloc_string, talloc_buffer, talloc_list)}
+    if not TYPE_CHECKING
+    else {}
+)
 
 
 def caller(depth: int) -> location_t:

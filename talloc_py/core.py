@@ -157,9 +157,7 @@ def talloc(  # type: ignore[overload-overlap]
     ctx: TALLOC_CTX | None, type: byte_type
 ) -> talloc_buffer | None: ...
 @overload
-def talloc(
-    ctx: TALLOC_CTX | None, type: builtins.type[int]
-) -> talloc_list[int] | None: ...
+def talloc(ctx: TALLOC_CTX | None, type: builtins.type[int]) -> talloc_list[int] | None: ...
 @overload
 def talloc(ctx: TALLOC_CTX | None, type: builtins.type[T]) -> talloc_list[T] | None: ...
 @overload
@@ -205,9 +203,7 @@ def talloc_zero(  # type: ignore[overload-overlap]
     ctx: TALLOC_CTX | None, type: byte_type
 ) -> talloc_buffer | None: ...
 @overload
-def talloc_zero(
-    ctx: TALLOC_CTX | None, type: builtins.type[int]
-) -> talloc_list[int] | None: ...
+def talloc_zero(ctx: TALLOC_CTX | None, type: builtins.type[int]) -> talloc_list[int] | None: ...
 @overload
 def talloc_zero(ctx: TALLOC_CTX | None, type: builtins.type[T]) -> talloc_list[T] | None: ...
 @overload
@@ -262,9 +258,7 @@ def talloc_init(fmt: str, *args: object) -> TALLOC_CTX | None:
     return _named(None, 0, fmt, args)  # type: ignore[no-any-return]
 
 
-def talloc_named(
-    context: TALLOC_CTX | None, size: int, fmt: str, *args: object
-) -> TALLOC_CTX | talloc_buffer | None:
+def talloc_named(context: TALLOC_CTX | None, size: int, fmt: str, *args: object) -> TALLOC_CTX | talloc_buffer | None:
     """
     Make a context (size 0) or a buffer of *size* bytes, named by a printf format.
 
@@ -391,9 +385,7 @@ def talloc_memdup(t: TALLOC_CTX | None, p: Any) -> Any:
     try:
         view = memoryview(p)
     except TypeError:
-        raise TypeError(
-            f"p must be a bytes-like object, a struct or an array, not {_type(p).__name__}"
-        ) from None
+        raise TypeError(f"p must be a bytes-like object, a struct or an array, not {_type(p).__name__}") from None
     return new_buffer(t, view, where)
 
 

@@ -54,9 +54,7 @@ def talloc_pooled_object(
 def talloc_pooled_object(
     ctx: TALLOC_CTX | None, type: object, num_subobjects: int, total_subobjects_size: int
 ) -> Any: ...
-def talloc_pooled_object(
-    ctx: TALLOC_CTX | None, type: Any, num_subobjects: int, total_subobjects_size: int
-) -> Any:
+def talloc_pooled_object(ctx: TALLOC_CTX | None, type: Any, num_subobjects: int, total_subobjects_size: int) -> Any:
     """
     Make a struct that is a pool for its own sub-objects.
 

@@ -130,9 +130,21 @@ class ssize_t(int):
     __talloc_name__: ClassVar[str] = "ssize_t"
 
 
-_MARKERS = frozenset((
-    char, int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t, size_t, ssize_t,
-))
+_MARKERS = frozenset(
+    (
+        char,
+        int8_t,
+        uint8_t,
+        int16_t,
+        uint16_t,
+        int32_t,
+        uint32_t,
+        int64_t,
+        uint64_t,
+        size_t,
+        ssize_t,
+    )
+)
 #: Arrays of these are byte buffers. A bool is one byte too, but its values are False and True, not numbers.
 _BYTE_TYPES = frozenset((char, int8_t, uint8_t, bytes, bytearray))
 #: Types of which C knows the name and the size without looking inside.
@@ -146,7 +158,12 @@ _BUILTIN: dict[Any, tuple[str, int]] = {
     bytearray: ("uint8_t", 1),
 }
 _ZEROS: dict[Any, Any] = {
-    int: 0, bool: False, float: 0.0, "int": 0, "bool": False, "float": 0.0,
+    int: 0,
+    bool: False,
+    float: 0.0,
+    "int": 0,
+    "bool": False,
+    "float": 0.0,
 }
 
 
@@ -154,7 +171,17 @@ class type_info:
     """What is known of a type argument."""
 
     __slots__ = (
-        "callable", "fill", "is_bytes", "is_chunk", "name", "pointer", "quick", "runs_init", "size", "type", "zero",
+        "callable",
+        "fill",
+        "is_bytes",
+        "is_chunk",
+        "name",
+        "pointer",
+        "quick",
+        "runs_init",
+        "size",
+        "type",
+        "zero",
     )
 
     def __init__(self, type_arg: Any, name: str, size: int) -> None:
@@ -346,7 +373,7 @@ def needs_no_arguments(init: Any) -> bool:
     required = code.co_argcount - 1 - len(init.__defaults__ or ())
     if code.co_argcount == 0:
         required = 0  # (*args): the object is the first of them.
-    keywords = code.co_varnames[code.co_argcount:code.co_argcount + code.co_kwonlyargcount]
+    keywords = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
     given: Any = init.__kwdefaults__ or {}
     return required <= 0 and all(keyword in given for keyword in keywords)
 

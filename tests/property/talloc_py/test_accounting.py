@@ -11,7 +11,9 @@ from talloc_py.core import chunk_of
 
 HEADER = 96
 steps = st.lists(
-    st.tuples(st.sampled_from(["size", "string", "free", "realloc", "nested"]), st.integers(0, 10**6), st.integers(0, 3000)),
+    st.tuples(
+        st.sampled_from(["size", "string", "free", "realloc", "nested"]), st.integers(0, 10**6), st.integers(0, 3000)
+    ),
     max_size=40,
 )
 

@@ -35,7 +35,9 @@ precision = st.one_of(st.just(""), st.just("."), st.integers(0, 40).map(".{}".fo
 wide = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, -1, 255, 256, 2**31, 2**31 - 1, 2**32, -(2**31)])
 
 
-@given(flags, width, precision, st.sampled_from(["", "h", "hh", "l", "ll", "z", "j", "t"]), st.sampled_from("diouxX"), wide)
+@given(
+    flags, width, precision, st.sampled_from(["", "h", "hh", "l", "ll", "z", "j", "t"]), st.sampled_from("diouxX"), wide
+)
 def test_integers(flag, size, digits, modifier, letter, value):
     """Cut to the width of the type, padded and signed as in C."""
     fmt = f"[%{flag}{size}{digits}{modifier}{letter}]"
@@ -73,4 +75,6 @@ def test_characters(flag, size, value):
 def test_stars(size, digits, value):
     """A negative width is a flag, a negative precision none."""
     fmt = "[%*.*d]"
-    assert in_python(fmt, size, digits, value) == in_c(fmt, ctypes.c_int(size), ctypes.c_int(digits), ctypes.c_int(value))
+    assert in_python(fmt, size, digits, value) == in_c(
+        fmt, ctypes.c_int(size), ctypes.c_int(digits), ctypes.c_int(value)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import sys
+import typing
 
 import pytest
 
@@ -64,9 +65,12 @@ class TestArray:
 
     def test_tuple_with_required_fields(self):
         """A named tuple cannot be made without its values."""
-        from collections import namedtuple
 
-        assert t.talloc_array(None, namedtuple("pair", "a b"), 1) == [None]
+        class pair(typing.NamedTuple):
+            a: int
+            b: int
+
+        assert t.talloc_array(None, pair, 1) == [None]
 
     def test_array_size_zero(self):
         """Elements of no size are a ValueError."""
@@ -320,18 +324,53 @@ class TestFormat:
     @pytest.mark.parametrize(
         ("fmt", "args", "expected"),
         [
-            ("%u", (-1,), "4294967295"), ("%x", (-1,), "ffffffff"), ("%lx", (-1,), "f" * 16), ("%hhu", (258,), "2"),
-            ("%d", (2**31,), "-2147483648"), ("%hd", (40000,), "-25536"), ("%s", (None,), "(null)"), ("%p", (None,), "(nil)"),
-            ("%-8s|", ("é",), "é      |"), ("%#o", (8,), "010"), ("%.3d", (5,), "005"), ("%+d", (5,), "+5"), ("% d", (5,), " 5"),
-            ("%5.1s|", (None,), "     |"), ("%.6s", (None,), "(null)"), ("%*d|%-*d", (5, 1, 3, 2), "    1|2  "), ("%*d|", (-3, 1), "1  |"),
-            ("%.*f", (2, 1.005), "1.00"), ("%.*f", (-1, 0.5), "0.500000"), ("%c%c", (65, "é"), "Aé"), ("100%%", (), "100%"),
-            ("%i%%", (3, 4), "3%"), ("%#x %#X %#x", (255, 255, 0), "0xff 0XFF 0"), ("%08.3f", (-3.14159,), "-003.142"),
-            ("%-08d|", (5,), "5       |"), ("%08.3d", (5,), "     005"), ("%.0d|", (0,), "|"), ("%#.0o", (0,), "0"),
-            ("%#.3o", (8,), "010"), ("%#.2o", (8,), "010"), ("%5s|%-5s|", ("ab", "ab"), "   ab|ab   |"), ("%zu %jd %td %qd %Ld", (1, 2, 3, 4, 5), "1 2 3 4 5"),
-            ("%f %F", (float("inf"), float("-inf")), "inf -INF"), ("%05f", (float("inf"),), "  inf"), ("%+E", (12345.678,), "+1.234568E+04"),
-            ("%g %G", (1e-10, 1e20), "1e-10 1E+20"), ("%#.3g", (1,), "1.00"), ("%a %A", (1.5, 255.5), "0x1.8p+0 0X1.FFP+7"),
-            ("%.0a %.1a %.3a", (1.5, 1.96875, 1.0), "0x2p+0 0x2.0p+0 0x1.000p+0"), ("%12a|", (1.0,), "      0x1p+0|"), ("%012a", (1.0,), "0x0000001p+0"),
-            ("%a", (0.0,), "0x0p+0"), ("%f", (True,), "1.000000"), ("%d", (True,), "1"), ("%s", ("a\0b",), "a"), ("é%d", (1,), "é1"), ("%5c|", ("x",), "    x|"),
+            ("%u", (-1,), "4294967295"),
+            ("%x", (-1,), "ffffffff"),
+            ("%lx", (-1,), "f" * 16),
+            ("%hhu", (258,), "2"),
+            ("%d", (2**31,), "-2147483648"),
+            ("%hd", (40000,), "-25536"),
+            ("%s", (None,), "(null)"),
+            ("%p", (None,), "(nil)"),
+            ("%-8s|", ("é",), "é      |"),
+            ("%#o", (8,), "010"),
+            ("%.3d", (5,), "005"),
+            ("%+d", (5,), "+5"),
+            ("% d", (5,), " 5"),
+            ("%5.1s|", (None,), "     |"),
+            ("%.6s", (None,), "(null)"),
+            ("%*d|%-*d", (5, 1, 3, 2), "    1|2  "),
+            ("%*d|", (-3, 1), "1  |"),
+            ("%.*f", (2, 1.005), "1.00"),
+            ("%.*f", (-1, 0.5), "0.500000"),
+            ("%c%c", (65, "é"), "Aé"),
+            ("100%%", (), "100%"),
+            ("%i%%", (3, 4), "3%"),
+            ("%#x %#X %#x", (255, 255, 0), "0xff 0XFF 0"),
+            ("%08.3f", (-3.14159,), "-003.142"),
+            ("%-08d|", (5,), "5       |"),
+            ("%08.3d", (5,), "     005"),
+            ("%.0d|", (0,), "|"),
+            ("%#.0o", (0,), "0"),
+            ("%#.3o", (8,), "010"),
+            ("%#.2o", (8,), "010"),
+            ("%5s|%-5s|", ("ab", "ab"), "   ab|ab   |"),
+            ("%zu %jd %td %qd %Ld", (1, 2, 3, 4, 5), "1 2 3 4 5"),
+            ("%f %F", (float("inf"), float("-inf")), "inf -INF"),
+            ("%05f", (float("inf"),), "  inf"),
+            ("%+E", (12345.678,), "+1.234568E+04"),
+            ("%g %G", (1e-10, 1e20), "1e-10 1E+20"),
+            ("%#.3g", (1,), "1.00"),
+            ("%a %A", (1.5, 255.5), "0x1.8p+0 0X1.FFP+7"),
+            ("%.0a %.1a %.3a", (1.5, 1.96875, 1.0), "0x2p+0 0x2.0p+0 0x1.000p+0"),
+            ("%12a|", (1.0,), "      0x1p+0|"),
+            ("%012a", (1.0,), "0x0000001p+0"),
+            ("%a", (0.0,), "0x0p+0"),
+            ("%f", (True,), "1.000000"),
+            ("%d", (True,), "1"),
+            ("%s", ("a\0b",), "a"),
+            ("é%d", (1,), "é1"),
+            ("%5c|", ("x",), "    x|"),
         ],
     )
     def test_like_c(self, fmt, args, expected):
@@ -356,8 +395,19 @@ class TestFormat:
 
     @pytest.mark.parametrize(
         ("fmt", "args"),
-        [("%d", ()), ("%*d", (1,)), ("%d", ("1",)), ("%d", (1.0,)), ("%s", (1,)), ("%s", (b"x",)), ("%c", ("ab",)),
-         ("%c", (1.5,)), ("%f", ("1",)), ("%*d", ("x", 1)), ("%x", (None,))],
+        [
+            ("%d", ()),
+            ("%*d", (1,)),
+            ("%d", ("1",)),
+            ("%d", (1.0,)),
+            ("%s", (1,)),
+            ("%s", (b"x",)),
+            ("%c", ("ab",)),
+            ("%c", (1.5,)),
+            ("%f", ("1",)),
+            ("%*d", ("x", 1)),
+            ("%x", (None,)),
+        ],
     )
     def test_wrong_arguments(self, fmt, args):
         """Too few, or of the wrong type: TypeError."""
@@ -413,13 +463,16 @@ class TestReports:
         seen = []
         t.talloc_report_depth_cb(g, 0, -1, lambda *args: seen.append(args), "data")
         assert [(p, depth, is_ref) for p, depth, _max, is_ref, _data in seen if p is not a][:4] == [
-            (g, 0, 0), (r, 1, 0), (b, 2, 1), (seen[4][0], 2, 0),
+            (g, 0, 0),
+            (r, 1, 0),
+            (b, 2, 1),
+            (seen[4][0], 2, 0),
         ]
         assert {args[4] for args in seen} == {"data"}
 
     def test_callback_that_frees(self):
         """What is gone is not shown."""
-        g, a, b, r = self.build()
+        g, a, _b, r = self.build()
         seen = []
 
         def callback(p, *_rest):
@@ -758,6 +811,7 @@ def test_import_is_lean():
     """Importing the package loads neither typing nor other big modules."""
     import subprocess
 
-    program = "import sys, talloc_py; print(sorted({'typing', 're', 'inspect', 'socket', 'dataclasses'} & set(sys.modules)))"
+    heavy = ["dataclasses", "inspect", "re", "socket", "typing"]
+    program = f"import sys, talloc_py; print(sorted(set({heavy}) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, cwd=None)
     assert run.stdout == "[]\n"

@@ -26,7 +26,7 @@ class plain_state(C):
     flag: bool
     ratio: float
     text: str
-    other: "plain_state | None"
+    other: plain_state | None
     ready: int = 7
     shared: typing.ClassVar[int] = 3
 
@@ -308,7 +308,9 @@ class TestUserClasses:
     def test_copies_of_builtin_kinds(self, make):
         """Copies of strings, buffers and arrays are what Python calls them."""
         for p, cls in (
-            (t.talloc_strdup(None, "a"), str), (t.talloc_size(None, 2), bytearray), (t.talloc_array(None, int, 2), list),
+            (t.talloc_strdup(None, "a"), str),
+            (t.talloc_size(None, 2), bytearray),
+            (t.talloc_array(None, int, 2), list),
         ):
             assert type(make(p)) is cls
             assert make(p) == p
@@ -322,7 +324,7 @@ class TestUserClasses:
 
     def test_instance_made_by_calling_the_class(self):
         """... is like a struct on the stack: unknown to talloc."""
-        with pytest.raises(t.talloc_abort_error, match="^Bad talloc magic value - unknown value: plain_state object"):
+        with pytest.raises(t.talloc_abort_error, match=r"^Bad talloc magic value - unknown value: plain_state object"):
             t.talloc_free(plain_state())
         with pytest.raises(t.talloc_abort_error, match="unknown value"):
             t.talloc_new(plain_state())
@@ -365,9 +367,12 @@ class TestUserClasses:
     def test_none_where_c_would_crash(self):
         """None is a TypeError for functions that read the chunk."""
         for call in (
-            lambda: t.talloc_get_name(None), lambda: t.talloc_set_name(None, "x"),
-            lambda: t.talloc_set_name_const(None, "x"), lambda: t.talloc_set_type(None, int),
-            lambda: t.talloc_set_destructor(None, None), lambda: t.talloc_reference_count(None),
+            lambda: t.talloc_get_name(None),
+            lambda: t.talloc_set_name(None, "x"),
+            lambda: t.talloc_set_name_const(None, "x"),
+            lambda: t.talloc_set_type(None, int),
+            lambda: t.talloc_set_destructor(None, None),
+            lambda: t.talloc_reference_count(None),
             lambda: t.talloc_set_memlimit(None, 1),
         ):
             with pytest.raises(TypeError):
@@ -393,12 +398,27 @@ class TestTypes:
     @pytest.mark.parametrize(
         ("type_arg", "name", "size"),
         [
-            (int, "int", 4), (bool, "bool", 1), (float, "double", 8), (str, "char *", 8), (object, "void *", 8),
-            (C, "TALLOC_CTX", 1), (bytes, "uint8_t", 1), (bytearray, "uint8_t", 1), (t.char, "char", 1),
-            (t.int8_t, "int8_t", 1), (t.uint16_t, "uint16_t", 2), (t.int32_t, "int32_t", 4), (t.ssize_t, "ssize_t", 8),
-            (int | None, "int *", 8), (str | None, "char *", 8), (object | None, "void **", 8),
-            (typing.Optional[C], "TALLOC_CTX *", 8), (plain_state | None, "struct plain_state *", 8),  # noqa: UP007, UP045
-            (plain_state, "struct plain_state", 48), (slot_state, "struct slot_state", 24), (dict, "struct dict", 8),
+            (int, "int", 4),
+            (bool, "bool", 1),
+            (float, "double", 8),
+            (str, "char *", 8),
+            (object, "void *", 8),
+            (C, "TALLOC_CTX", 1),
+            (bytes, "uint8_t", 1),
+            (bytearray, "uint8_t", 1),
+            (t.char, "char", 1),
+            (t.int8_t, "int8_t", 1),
+            (t.uint16_t, "uint16_t", 2),
+            (t.int32_t, "int32_t", 4),
+            (t.ssize_t, "ssize_t", 8),
+            (int | None, "int *", 8),
+            (str | None, "char *", 8),
+            (object | None, "void **", 8),
+            (typing.Optional[C], "TALLOC_CTX *", 8),  # noqa: UP045
+            (plain_state | None, "struct plain_state *", 8),
+            (plain_state, "struct plain_state", 48),
+            (slot_state, "struct slot_state", 24),
+            (dict, "struct dict", 8),
         ],
     )
     def test_name_and_size(self, type_arg, name, size):
@@ -430,12 +450,14 @@ class TestTypes:
         """In any way that they can be written."""
 
         class odd(C):
-            __slots__ = "only"  # noqa: PLC0205
+            __slots__ = "only"
             a: typing.ClassVar
             b: ClassVar[int]  # noqa: F821
-            c: typing . ClassVar
+            c: typing.ClassVar
 
-        Evaluated = type("Evaluated", (C,), {"__annotations__": {"a": typing.ClassVar[int], "b": typing.ClassVar, "c": int}})
+        Evaluated = type(
+            "Evaluated", (C,), {"__annotations__": {"a": typing.ClassVar[int], "b": typing.ClassVar, "c": int}}
+        )
         assert info_of(odd).size == 8
         assert info_of(Evaluated).size == 8
 
@@ -473,7 +495,12 @@ class TestSizesAndNames:
     def test_named(self):
         """talloc_named and talloc_init have a .name child."""
         p = t.talloc_named(None, 4, "%s-%d", "x", 1)
-        assert (p, t.talloc_get_name(p), t.talloc_total_blocks(p), t.talloc_total_size(p)) == (bytearray(4), "x-1", 2, 8)
+        assert (p, t.talloc_get_name(p), t.talloc_total_blocks(p), t.talloc_total_size(p)) == (
+            bytearray(4),
+            "x-1",
+            2,
+            8,
+        )
         q = t.talloc_init("q")
         assert (t.talloc_get_name(q), t.talloc_total_blocks(q), t.talloc_parent(q)) == ("q", 2, None)
 
@@ -508,13 +535,20 @@ class TestSizesAndNames:
     def test_numbers_must_be_ints(self, bad):
         """TypeError for each size and count."""
         for call in (
-            lambda: t.talloc_size(None, bad), lambda: t.talloc_named_const(None, bad, "x"),
-            lambda: t.talloc_array(None, int, bad), lambda: t.talloc_array_size(None, bad, 1),
-            lambda: t.talloc_array_size(None, 1, bad), lambda: t.talloc_pool(None, bad),
-            lambda: t.talloc_realloc(None, None, int, bad), lambda: t.talloc_realloc_size(None, None, bad),
-            lambda: t.talloc_realloc_fn(None, None, bad), lambda: t.talloc_strndup(None, "x", bad),
-            lambda: t.talloc_pooled_object(None, C, bad, 1), lambda: t.talloc_pooled_object(None, C, 1, bad),
-            lambda: t.talloc_set_memlimit(t.talloc_new(None), bad), lambda: t.talloc_named(None, bad, "x"),
+            lambda: t.talloc_size(None, bad),
+            lambda: t.talloc_named_const(None, bad, "x"),
+            lambda: t.talloc_array(None, int, bad),
+            lambda: t.talloc_array_size(None, bad, 1),
+            lambda: t.talloc_array_size(None, 1, bad),
+            lambda: t.talloc_pool(None, bad),
+            lambda: t.talloc_realloc(None, None, int, bad),
+            lambda: t.talloc_realloc_size(None, None, bad),
+            lambda: t.talloc_realloc_fn(None, None, bad),
+            lambda: t.talloc_strndup(None, "x", bad),
+            lambda: t.talloc_pooled_object(None, C, bad, 1),
+            lambda: t.talloc_pooled_object(None, C, 1, bad),
+            lambda: t.talloc_set_memlimit(t.talloc_new(None), bad),
+            lambda: t.talloc_named(None, bad, "x"),
         ):
             with pytest.raises(TypeError):
                 call()
@@ -524,9 +558,13 @@ class TestSizesAndNames:
         """TypeError for each name and format."""
         p = t.talloc_new(None)
         for call in (
-            lambda: t.talloc_named_const(None, 0, bad), lambda: t.talloc_named(None, 0, bad),
-            lambda: t.talloc_init(bad), lambda: t.talloc_set_name(p, bad), lambda: t.talloc_check_name(p, bad),
-            lambda: t.talloc_find_parent_byname(p, bad), lambda: t.talloc_asprintf(None, bad),
+            lambda: t.talloc_named_const(None, 0, bad),
+            lambda: t.talloc_named(None, 0, bad),
+            lambda: t.talloc_init(bad),
+            lambda: t.talloc_set_name(p, bad),
+            lambda: t.talloc_check_name(p, bad),
+            lambda: t.talloc_find_parent_byname(p, bad),
+            lambda: t.talloc_asprintf(None, bad),
         ):
             with pytest.raises(TypeError):
                 call()
@@ -536,7 +574,8 @@ class TestSizesAndNames:
     def test_bad_callables(self):
         """Destructors and hooks must be callable."""
         for call in (
-            lambda: t.talloc_set_destructor(t.talloc_new(None), 1), lambda: t.talloc_set_log_fn(1),
+            lambda: t.talloc_set_destructor(t.talloc_new(None), 1),
+            lambda: t.talloc_set_log_fn(1),
             lambda: t.talloc_set_abort_fn("x"),
         ):
             with pytest.raises(TypeError, match="callable"):

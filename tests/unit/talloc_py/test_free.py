@@ -343,7 +343,8 @@ class TestFreeChildren:
 
     def test_name_freed_or_taken_meanwhile(self):
         """A destructor that frees or steals the name string does no harm."""
-        for act in (t.talloc_free, lambda s: t.talloc_steal(top, s)):
+        elsewhere = named(None, "elsewhere")
+        for act in (t.talloc_free, lambda s: t.talloc_steal(elsewhere, s)):
             top = named(None, "top")
             a = named(top, "x")
             name = t.talloc_set_name(a, "n")
@@ -464,37 +465,66 @@ class TestUseAfterFree:
         t.talloc_free(dead)
         calls = {
             -1: [
-                lambda: t.talloc_free(dead), lambda: t.talloc_unlink(live, dead), lambda: t.talloc_unlink(dead, live),
+                lambda: t.talloc_free(dead),
+                lambda: t.talloc_unlink(live, dead),
+                lambda: t.talloc_unlink(dead, live),
                 lambda: t.talloc_increase_ref_count(dead),
             ],
             0: [
-                lambda: t.talloc_get_size(dead), lambda: t.talloc_total_size(dead), lambda: t.talloc_total_blocks(dead),
-                lambda: t.talloc_reference_count(dead), lambda: t.talloc_is_parent(dead, live),
-                lambda: t.talloc_is_parent(live, dead), lambda: t.talloc_array_length(dead),
+                lambda: t.talloc_get_size(dead),
+                lambda: t.talloc_total_size(dead),
+                lambda: t.talloc_total_blocks(dead),
+                lambda: t.talloc_reference_count(dead),
+                lambda: t.talloc_is_parent(dead, live),
+                lambda: t.talloc_is_parent(live, dead),
+                lambda: t.talloc_array_length(dead),
                 lambda: t.talloc_set_memlimit(dead, 0),
             ],
             None: [
-                lambda: t.TALLOC_FREE(dead), lambda: t.talloc_free_children(dead), lambda: t.talloc(dead, t.TALLOC_CTX),
-                lambda: t.talloc_set_destructor(dead, None), lambda: t.talloc_steal(live, dead),
-                lambda: t.talloc_steal(dead, live), lambda: t.talloc_move(live, dead), lambda: t.talloc_new(dead),
-                lambda: t.talloc_reparent(dead, None, live), lambda: t.talloc_reparent(None, live, dead),
-                lambda: t.talloc_reparent(None, dead, live), lambda: t.talloc_parent(dead),
-                lambda: t.talloc_set_name(dead, "x"), lambda: t.talloc_set_name_const(dead, "x"),
-                lambda: t.talloc_set_type(dead, int), lambda: t.talloc_check_name(dead, "x"),
-                lambda: t.talloc_get_type(dead, int), lambda: t.talloc_get_type_abort(dead, int),
-                lambda: t.talloc_parent_name(dead), lambda: t.talloc_find_parent_byname(dead, "x"),
-                lambda: t.talloc_find_parent_bytype(dead, int), lambda: t.talloc_reference(live, dead),
-                lambda: t.talloc_reference(dead, live), lambda: t.talloc_array(dead, int, 1),
-                lambda: t.talloc_realloc(None, dead, int, 1), lambda: t.talloc_strdup(dead, "x"),
-                lambda: t.talloc_strdup_append(dead, "x"), lambda: t.talloc_strdup_append(dead, None),
-                lambda: t.talloc_asprintf_append(dead, ""), lambda: t.talloc_asprintf_addbuf(dead, ""),
-                lambda: t.talloc_asprintf_addsep(dead, ",", "x"), lambda: t.talloc_pool(dead, 10),
-                lambda: t.talloc_named(dead, 0, "x"), lambda: t.talloc_size(dead, 1),
-                lambda: t.talloc_named_const(dead, 0, "x"), lambda: t.talloc_memdup(dead, b""),
-                lambda: t.talloc_report_depth_cb(dead, 0, -1, print, None), lambda: t.talloc_report_full(dead, sys.stdout),
-                lambda: t.talloc_show_parents(dead, sys.stdout), lambda: t.talloc_keep_secret(dead),
-                lambda: t.talloc_pooled_object(dead, t.TALLOC_CTX, 0, 0), lambda: t.talloc_memdup(dead, [1]),
-                lambda: t.talloc_array(dead, t.uint8_t, 1), lambda: t.talloc_memdup(dead, t.TALLOC_CTX()),
+                lambda: t.TALLOC_FREE(dead),
+                lambda: t.talloc_free_children(dead),
+                lambda: t.talloc(dead, t.TALLOC_CTX),
+                lambda: t.talloc_set_destructor(dead, None),
+                lambda: t.talloc_steal(live, dead),
+                lambda: t.talloc_steal(dead, live),
+                lambda: t.talloc_move(live, dead),
+                lambda: t.talloc_new(dead),
+                lambda: t.talloc_reparent(dead, None, live),
+                lambda: t.talloc_reparent(None, live, dead),
+                lambda: t.talloc_reparent(None, dead, live),
+                lambda: t.talloc_parent(dead),
+                lambda: t.talloc_set_name(dead, "x"),
+                lambda: t.talloc_set_name_const(dead, "x"),
+                lambda: t.talloc_set_type(dead, int),
+                lambda: t.talloc_check_name(dead, "x"),
+                lambda: t.talloc_get_type(dead, int),
+                lambda: t.talloc_get_type_abort(dead, int),
+                lambda: t.talloc_parent_name(dead),
+                lambda: t.talloc_find_parent_byname(dead, "x"),
+                lambda: t.talloc_find_parent_bytype(dead, int),
+                lambda: t.talloc_reference(live, dead),
+                lambda: t.talloc_reference(dead, live),
+                lambda: t.talloc_array(dead, int, 1),
+                lambda: t.talloc_realloc(None, dead, int, 1),
+                lambda: t.talloc_strdup(dead, "x"),
+                lambda: t.talloc_strdup_append(dead, "x"),
+                lambda: t.talloc_strdup_append(dead, None),
+                lambda: t.talloc_asprintf_append(dead, ""),
+                lambda: t.talloc_asprintf_addbuf(dead, ""),
+                lambda: t.talloc_asprintf_addsep(dead, ",", "x"),
+                lambda: t.talloc_pool(dead, 10),
+                lambda: t.talloc_named(dead, 0, "x"),
+                lambda: t.talloc_size(dead, 1),
+                lambda: t.talloc_named_const(dead, 0, "x"),
+                lambda: t.talloc_memdup(dead, b""),
+                lambda: t.talloc_report_depth_cb(dead, 0, -1, print, None),
+                lambda: t.talloc_report_full(dead, sys.stdout),
+                lambda: t.talloc_show_parents(dead, sys.stdout),
+                lambda: t.talloc_keep_secret(dead),
+                lambda: t.talloc_pooled_object(dead, t.TALLOC_CTX, 0, 0),
+                lambda: t.talloc_memdup(dead, [1]),
+                lambda: t.talloc_array(dead, t.uint8_t, 1),
+                lambda: t.talloc_memdup(dead, t.TALLOC_CTX()),
             ],
         }
         for expected, functions in calls.items():
@@ -511,7 +541,9 @@ class TestUseAfterFree:
         """The text starts with the reason and names the chunk."""
         a = t.talloc_strdup(None, "text")
         t.talloc_free(a)
-        with pytest.raises(t.talloc_abort_error, match="^Bad talloc magic value - access after free: .*string") as info:
+        with pytest.raises(
+            t.talloc_abort_error, match=r"^Bad talloc magic value - access after free: .*string"
+        ) as info:
             t.talloc_free(a)
         assert isinstance(info.value, RuntimeError)
 
