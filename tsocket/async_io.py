@@ -24,7 +24,7 @@ from errno import (
 )
 
 from talloc_py._chunk import talloc_buffer
-from talloc_py.core import TALLOC_CTX, attach, talloc_free
+from talloc_py.core import TALLOC_CTX, attach, chunk_of, talloc_free
 from talloc_py.types import uint8_t
 from tevent._base import check_context
 from tevent._request import tevent_req
@@ -152,7 +152,7 @@ def writev_send(
     check_fd(fd)
     if queue is not None and type(queue) is not tevent_queue:
         raise TypeError(f"a tevent_queue or None is needed, not {type(queue).__name__}")
-    if not check_context(ev):
+    if not check_context(ev) or (queue is not None and chunk_of(queue) is None):
         return None
     vector = [_buffer(item, False) for item in iov]
     req, state = tevent_req_create(mem_ctx, writev_state)
@@ -220,9 +220,7 @@ def _writev_do(req: tevent_req, state: writev_state) -> None:
         tevent_req_error(req, EPIPE)
         return
     state.total += count
-    advance(state.vector, count)
-    while state.vector and len(state.vector[0]) == 0:
-        del state.vector[0]
+    advance(state.vector, count)  # and what is empty behind it
     if not state.vector:
         tevent_req_done(req)
 

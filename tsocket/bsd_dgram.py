@@ -175,15 +175,13 @@ class tdgram_bsd(TALLOC_CTX):
         fde = self.fde
         self.fde = self.ev = None
         if fde is not None:
-            header = fde._talloc_chunk
-            if header.obj is fde:
-                free_chunk(header, _HERE)
+            free_chunk(fde._talloc_chunk, _HERE)
 
     def _stop_writing(self) -> None:
-        self.writer = None
         fde = self.fde
-        if fde is not None:
-            tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~(_WRITE | _ERROR))
+        assert fde is not None, "a send can only wait for an event"
+        self.writer = None
+        tevent_fd_set_flags(fde, tevent_fd_get_flags(fde) & ~(_WRITE | _ERROR))
 
     # -- the transport ------------------------------------------------------------------------------------------------
 

@@ -132,13 +132,19 @@ class TestCreate:
             tsocket_address_create(top, PIPE_OPS, broken_state)
         assert talloc_total_blocks(top) == 1
 
-    @pytest.mark.parametrize("room", [1, 150])
-    def test_memory_limit(self, top: TALLOC_CTX, room: int) -> None:
+    def test_memory_limit(self, top: TALLOC_CTX) -> None:
         """Where a memory limit forbids the address or its state there is neither."""
-        limited = talloc_new(top)
-        assert talloc_set_memlimit(limited, talloc_get_size(limited) + 96 + room) == 0
-        assert tsocket_address_create(limited, PIPE_OPS, pipe_state) == (None, None)
-        assert talloc_total_blocks(limited) == 1
+        refused = 0
+        for room in range(1, 2000, 16):
+            limited = talloc_new(top)
+            talloc_set_memlimit(limited, room)
+            addr, state = tsocket_address_create(limited, PIPE_OPS, pipe_state)
+            if addr is not None:
+                break
+            assert state is None
+            assert talloc_total_blocks(limited) == 1
+            refused = room
+        assert refused > talloc_get_size(addr) + talloc_get_size(state)
 
     def test_the_class_is_not_a_constructor(self) -> None:
         """An address is not made by calling the class."""
@@ -231,6 +237,19 @@ class TestChunks:
         assert talloc_parent(addr.private_data) is addr
         assert addr.private_data.sa == tsocket_address_bsd_sockaddr(addr)[1]
         assert talloc_total_blocks(addr) == 2
+
+    def test_no_memory_for_the_lower_one(self, top: TALLOC_CTX) -> None:
+        """A limit that leaves no room for the lower chunk leaves the address without."""
+        for room in range(1, 2000, 16):
+            limited = talloc_new(top)
+            talloc_set_memlimit(limited, room)
+            ret, addr = tsocket_address_inet_from_strings(limited, "ip", "::1", 1)
+            if ret == 0:
+                break
+        assert addr is not None
+        assert addr.private_data is None
+        assert talloc_total_blocks(addr) == 1
+        assert tsocket_address_string(addr, top) == "ipv6:::1:1"
 
     def test_private_data_may_be_replaced(self, inet: tsocket_address) -> None:
         """As in any address, `private_data` can be written."""

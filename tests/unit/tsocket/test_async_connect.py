@@ -15,6 +15,7 @@ from talloc_py import (
     TALLOC_CTX,
     talloc_free,
     talloc_new,
+    talloc_set_abort_fn,
     talloc_set_memlimit,
     talloc_total_blocks,
 )
@@ -375,6 +376,15 @@ class TestWrongTypes:
         with pytest.raises(TypeError, match=text):
             async_connect_send(*arguments)
         assert talloc_total_blocks(top) == blocks
+
+    def test_freed_context(self, top: TALLOC_CTX, loop: Loop, sock: socket.socket) -> None:
+        """A freed context goes to the abort function; if that returns there is no request."""
+        talloc_free(loop.ev)
+        talloc_set_abort_fn(lambda reason: None)
+        try:
+            assert connect(loop, top, sock.fileno(), socket.AF_INET, ("127.0.0.1", 1)) is None
+        finally:
+            talloc_set_abort_fn(None)
 
     def test_recv(self) -> None:
         """A request is a request."""

@@ -244,7 +244,7 @@ class TestErrors:
     def test_interrupted(
         self, top: TALLOC_CTX, loop: Loop, unix: Pair, queue: tevent_queue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """ "Not now" is not an error."""
+        """An answer of "not now" is no error."""
         answers: list[Any] = [InterruptedError(4, "EINTR"), BlockingIOError(11, "EAGAIN")]
 
         def sendmsg(fd: int, buffers: Any) -> int:
@@ -501,7 +501,14 @@ class TestWrongTypes:
         blocks = talloc_total_blocks(top)
         with pytest.raises(talloc_abort_error):
             write(loop, top, unix.fd, [b"x"], queue)
+        assert talloc_total_blocks(top) == blocks
         talloc_free(loop.ev)
         with pytest.raises(talloc_abort_error):
             write(loop, top, unix.fd, [b"x"])
         assert talloc_total_blocks(top) < blocks
+        talloc_set_abort_fn(lambda reason: None)
+        try:
+            assert write(loop, top, unix.fd, [b"x"], queue) is None
+            assert write(loop, top, unix.fd, [b"x"]) is None
+        finally:
+            talloc_set_abort_fn(None)

@@ -241,6 +241,15 @@ class TestSystemCalls:
             os.dup2(saved, 0)
             os.close(saved)
 
+    def test_socket_pair(self) -> None:
+        """Two connected descriptors, closed on exec."""
+        one, two = _sys.socketpair(AF_UNIX, SOCK_STREAM)
+        assert not os.get_inheritable(one)
+        os.write(one, b"x")
+        assert os.read(two, 2) == b"x"
+        os.close(one)
+        os.close(two)
+
     def test_others_stay(self) -> None:
         """Any other number is kept."""
         assert _sys.above_stdio(3) == 3

@@ -25,6 +25,7 @@ from talloc_py import (
 from tevent import (
     TEVENT_REQ_RECEIVED,
     tevent_context,
+    tevent_queue_create,
     tevent_req,
     tevent_req_cancel,
     tevent_req_create,
@@ -50,6 +51,7 @@ from tsocket import (
     tdgram_disconnect_send,
     tdgram_recvfrom_recv,
     tdgram_recvfrom_send,
+    tdgram_sendto_queue_send,
     tdgram_sendto_recv,
     tdgram_sendto_send,
     tsocket_address,
@@ -211,13 +213,19 @@ class TestCreate:
             tdgram_context_create(top, tdgram_context_ops(), broken_state)
         assert talloc_total_blocks(top) == 1
 
-    @pytest.mark.parametrize("room", [1, 160])
-    def test_memory_limit(self, top: TALLOC_CTX, room: int) -> None:
+    def test_memory_limit(self, top: TALLOC_CTX) -> None:
         """Where a memory limit forbids the context or its state there is neither."""
-        limited = talloc_new(top)
-        talloc_set_memlimit(limited, room)
-        assert tdgram_context_create(limited, tdgram_context_ops(), box_state) == (None, None)
-        assert talloc_total_blocks(limited) == 1
+        refused = 0
+        for room in range(1, 2000, 16):
+            limited = talloc_new(top)
+            talloc_set_memlimit(limited, room)
+            dgram, state = tdgram_context_create(limited, tdgram_context_ops(), box_state)
+            if dgram is not None:
+                break
+            assert state is None
+            assert talloc_total_blocks(limited) == 1
+            refused = room
+        assert refused > talloc_get_size(dgram) + talloc_get_size(state)
 
     def test_not_by_calling_the_class(self) -> None:
         """A context is not made by calling the class."""
@@ -492,6 +500,19 @@ class TestEnds:
         talloc_free(box.dgram)
         tevent_req_done(pending)
         assert seen.result == (0, 0)
+
+    def test_free_context_with_a_queued_send(self, top: TALLOC_CTX, loop: Loop, box: Box) -> None:
+        """A queued send is more than the context's own: it stays in progress, and is never called back."""
+        queue = tevent_queue_create(top, "sends")
+        assert queue is not None
+        req = tdgram_sendto_queue_send(top, loop.ev, box.dgram, queue, b"x", None)
+        seen = loop.watch(req)
+        assert box.state.log == ["sendto"]
+        talloc_free(box.dgram)
+        assert loop.settle() == 0
+        assert seen.calls == 0
+        assert req is not None
+        assert tevent_req_is_in_progress(req)
 
     @pytest.mark.parametrize("name", ["recvfrom", "sendto"])
     def test_free_context_in_the_callback(self, top: TALLOC_CTX, loop: Loop, box: Box, name: str) -> None:

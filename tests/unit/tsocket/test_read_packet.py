@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 from errno import EBADF, ECONNRESET, EINVAL, EIO, EMSGSIZE, ENOMEM, EPIPE, ETIMEDOUT
@@ -182,30 +183,32 @@ class TestRead:
 
     def test_view_in_use(self, top: TALLOC_CTX, loop: Loop, unix: Pair) -> None:
         """A view that something is built on cannot be ended, and does no harm."""
-        import ctypes
-
         kept: list[Any] = []
 
         def more(buf: memoryview, private_data: Any) -> int:
-            kept.append(ctypes.py_object(buf))
-            kept.append(memoryview.__new__(memoryview, buf))
-            holder = bytearray(b"")
-            kept.append(Holder(buf))
-            assert holder == b""
+            export = Py_buffer()
+            ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buf), ctypes.byref(export), 0)
+            kept.append(export)
             return by_header(buf, None)
 
         unix.send(b"\x03abc")
         assert result(top)(read(loop, top, unix.fd, 1, more)) == (4, b"\x03abc", 0)
+        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(kept[0]))
+
+    def test_freed_context(self, top: TALLOC_CTX, loop: Loop, unix: Pair) -> None:
+        """A freed context goes to the abort function; if that returns there is no request."""
+        talloc_free(loop.ev)
+        talloc_set_abort_fn(lambda reason: None)
+        try:
+            assert read(loop, top, unix.fd) is None
+        finally:
+            talloc_set_abort_fn(None)
 
 
-class Holder:
-    """Something that exports a buffer of a view's."""
+class Py_buffer(ctypes.Structure):
+    """The view of C, large enough."""
 
-    def __init__(self, view: memoryview) -> None:
-        import struct
-
-        self.first = struct.unpack_from("B", view)
-        self.view = view
+    _fields_ = (("room", ctypes.c_char * 256),)
 
 
 class TestErrors:
