@@ -14,8 +14,8 @@ Cost: O(length of the text).
 
 from __future__ import annotations
 
-import os
 from errno import EAFNOSUPPORT, EINVAL, ENAMETOOLONG, ENOMEM
+from os import fsdecode, fsencode
 
 from talloc_py.core import TALLOC_CTX, attach, caller, lazy_children
 from talloc_py.names import talloc_get_type_abort
@@ -162,7 +162,7 @@ def address_from_kernel(mem_ctx: TALLOC_CTX | None, family: int, name: Address, 
         return new_address(mem_ctx, 0, None, 0, where)
     if family != AF_UNIX:
         return new_address(mem_ctx, family, name, _SIZEOF.get(family, 0), where)
-    path = os.fsencode(name) if isinstance(name, str) else name
+    path = fsencode(name) if isinstance(name, str) else name
     return new_address(mem_ctx, AF_UNIX, path, _unix_length(path), where)
 
 
@@ -452,7 +452,7 @@ def tsocket_address_inet_set_port(addr: tsocket_address, port: int) -> int:
 def _path_of(addr: bsd_address) -> str:
     """The path of a unix address up to its first NUL."""
     path: bytes = addr.name
-    return os.fsdecode(path.partition(b"\0")[0])
+    return fsdecode(path.partition(b"\0")[0])
 
 
 def tsocket_address_is_unix(addr: tsocket_address) -> bool:
@@ -487,7 +487,7 @@ def tsocket_address_unix_from_path(mem_ctx: TALLOC_CTX | None, path: str | None)
     if path is None:
         path = ""
     require("path", path, str)
-    raw = os.fsencode(path)
+    raw = fsencode(path)
     if b"\0" in raw:
         raise ValueError("a unix path cannot contain a NUL")
     if len(raw) >= _SUN_PATH_MAX:
@@ -581,7 +581,7 @@ def split_sockaddr(sa: object) -> tuple[int, Address, int] | None:
 
 def _split_unix(address: Any) -> tuple[int, Address, int] | None:
     if isinstance(address, str):
-        raw = os.fsencode(address)
+        raw = fsencode(address)
     else:
         require("a unix address", address, bytes)
         raw = address

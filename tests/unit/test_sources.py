@@ -36,6 +36,11 @@ def named(path: pathlib.Path) -> str:
     return "/".join(path.parts[-2:])
 
 
+def only_text(node: ast.ImportFrom) -> bool:
+    """Whether *node* takes nothing from the system but how it writes names."""
+    return node.module == "os" and {alias.name for alias in node.names} <= {"fsdecode", "fsencode"}
+
+
 def imports_of(node: ast.AST) -> set[str]:
     """The top-level packages that *node* imports at run time, not under ``if TYPE_CHECKING``."""
     found: set[str] = set()
@@ -44,7 +49,7 @@ def imports_of(node: ast.AST) -> set[str]:
             continue
         if isinstance(child, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in child.names}
-        elif isinstance(child, ast.ImportFrom) and child.level == 0:
+        elif isinstance(child, ast.ImportFrom) and child.level == 0 and not only_text(child):
             found.add((child.module or "").partition(".")[0])
         found |= imports_of(child)
     return found
