@@ -37,6 +37,7 @@ __all__ = [
     "free_children",
     "free_chunk",
     "free_internal",
+    "free_single",
     "is_ancestor",
     "library_destructors",
     "reference_of",
@@ -61,7 +62,7 @@ def free_chunk(c: chunk, where: Any) -> int:
     """talloc_free() of a chunk that was found valid; *where* is the place of the call."""
     extra = c.extra
     if extra is None and c.where is None and c.child is None:
-        return _free_single(c, where)
+        return free_single(c, where)
     if extra is not None and extra.refs is not None:
         if c.parent is world.null and extra.refs.older is None:
             # Only one owner is left in question, so it is known who gets the chunk.
@@ -71,7 +72,7 @@ def free_chunk(c: chunk, where: Any) -> int:
     return free_internal(c, where)
 
 
-def _free_single(c: chunk, where: Any) -> int:
+def free_single(c: chunk, where: Any) -> int:
     """
     `free_internal` of a chunk that has no references, children or limits before its destructor runs.
 
@@ -89,7 +90,7 @@ def _free_single(c: chunk, where: Any) -> int:
             if result == -1:
                 c.destructor = destructor
                 raise
-        if result == -1 and isinstance(result, int):
+        if isinstance(result, int) and result == -1:
             if c.destructor is RUNNING:
                 c.destructor = destructor
             return -1

@@ -44,6 +44,9 @@ from ._free import (
     reference_of,
     steal_internal,
 )
+from ._free import (
+    free_single as free_single,
+)
 from ._make import new_buffer, new_context, new_list, new_struct, require_int, require_str, set_name_format
 from ._typing import overload
 from .names import check_type, talloc_get_name, talloc_get_type, talloc_get_type_abort
@@ -412,33 +415,21 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
     newest first, each in the same way.
     Ownership: a child that other contexts refer to, or whose destructor refuses, moves to a new owner and lives on.
     """
-    if ptr is None:
-        return -1
+    where = _getframe(1)
     c: chunk | None = None
     try:
-        c = ptr._talloc_chunk
-        if c.obj is not ptr:
-            c = None
+        header = ptr._talloc_chunk  # type: ignore[union-attr]  # pyright: ignore[reportOptionalMemberAccess]  # below
+        if header.obj is ptr:
+            c = header
     except Exception:  # whatever a user's __getattr__ raises
-        c = None
+        pass
     if c is None:
-        c = bad_chunk(ptr)
+        c = None if ptr is None else bad_chunk(ptr)
         if c is None:
             return -1
-    frame = _getframe(1)
-    if c.child is not None or c.destructor is not None or c.extra is not None or c.where is not None:
-        return free_chunk(c, (frame.f_code, frame.f_lasti))
-    # The short way for a chunk that nobody else has a word in.
-    following, before = c.next, c.prev
-    if before is not None:
-        before.next = following
-    elif c.parent is not None:
-        c.parent.child = following
-    if following is not None:
-        following.prev = before
-    c.obj = c.parent = c.next = c.prev = None
-    c.where = (frame.f_code, frame.f_lasti)
-    return 0
+    if c.extra is None and c.where is None and c.child is None:
+        return free_single(c, (where.f_code, where.f_lasti))
+    return free_chunk(c, (where.f_code, where.f_lasti))
 
 
 def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
@@ -449,10 +440,15 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
 
     C: ``#define TALLOC_FREE(ctx)``
     """
-    if ctx is not None:
-        c = chunk_of(ctx)
-        if c is not None:
-            free_chunk(c, caller(1))
+    if ctx is None:
+        return
+    c = chunk_of(ctx)
+    if c is not None:
+        where = _getframe(1)
+        if c.extra is None and c.where is None and c.child is None:
+            free_single(c, (where.f_code, where.f_lasti))
+        else:
+            free_chunk(c, (where.f_code, where.f_lasti))
 
 
 def talloc_free_children(ptr: TALLOC_CTX | None) -> None:

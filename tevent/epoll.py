@@ -2,10 +2,11 @@
 """
 The backend "epoll".
 
-Mirrors lib/tevent/tevent_epoll.c.  The kernel keeps the set of descriptors; a wait fetches one event, so that no handler is
-called for a readiness that another handler has used up.  A descriptor is in the set exactly while an event on it waits for
-something; several events on it form a group, which has one entry.
-Cost: one system call to add, change and free an event, and one per wait; O(members) where a descriptor has several events.
+Mirrors lib/tevent/tevent_epoll.c.  The kernel keeps the set of descriptors; a wait fetches one event, so that no
+handler is called for a readiness that another handler has used up.  A descriptor is in the set exactly while an event
+on it waits for something; several events on it form a group, which has one entry.
+Cost: one system call to add, change and free an event, and one per wait; O(members) where a descriptor has several
+events.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .abort import tevent_abort
 from .backend import builtin_backends, plain_loops, tevent_ops
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_FATAL, TEVENT_DEBUG_WARNING, tevent_debug
+from .errno import set_errno
 from .fd import (
     TEVENT_FD_ERROR,
     TEVENT_FD_READ,
@@ -33,10 +35,9 @@ from .fd import (
     tevent_common_fd_set_close_fn,
     tevent_fd,
 )
-from .errno import set_errno
 from .immediate import free_after_handler, tevent_common_schedule_immediate
 from .signal import tevent_common_add_signal
-from .timed import SERVED, tevent_common_add_timer_v2
+from .timed import SERVED, run_first_timer, tevent_common_add_timer_v2
 from .trace import TEVENT_TRACE_AFTER_WAIT, TEVENT_TRACE_BEFORE_WAIT, tevent_trace_point_callback
 
 TYPE_CHECKING = False
@@ -175,7 +176,7 @@ class epoll_event_context(TALLOC_CTX):
             tevent_debug(self.ev, TEVENT_DEBUG_WARNING, "EPOLL_CTL_DEL of descriptor %d ignored: %s\n", fd, error)
 
     def forget(self, fd: int) -> None:
-        """Stop the kernel from reporting a descriptor that no event waits on: its number was closed, the file was not."""
+        """Stop reports of a descriptor that no event waits on: its number was closed while the file lives on."""
         try:
             self.ep.unregister(fd)
         except OSError:
@@ -195,9 +196,7 @@ class epoll_event_context(TALLOC_CTX):
         ev = self.ev
         fallback = self.panic_fallback
         if fallback is not None:
-            tevent_debug(
-                ev, TEVENT_DEBUG_ERROR, "%s (%s) replay[%d] - calling panic_fallback\n", reason, error, replay
-            )
+            tevent_debug(ev, TEVENT_DEBUG_ERROR, "%s (%s) replay[%d] - calling panic_fallback\n", reason, error, replay)
             if fallback(ev, replay):
                 return
         tevent_debug(ev, TEVENT_DEBUG_FATAL, "%s (%s) replay[%d] - calling abort()\n", reason, error, replay)
@@ -312,23 +311,18 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
 
 def epoll_event_loop_once(ev: tevent_context) -> int:
     """One iteration."""
-    timers = ev.timers
-    if (
-        ev.im_first is None
-        and not timers.live
-        and timers.front_first is None
-        and not loop_state.signals
-        and not ev.scheduled_immediates
-    ):
-        # Nothing to do but to wait: what before_wait() would find out, spelled out.
-        wait = ev.wait_us
-    elif ev.im_first is not None and not loop_state.signals and not ev.scheduled_immediates:
-        ev.im_first.fire()
+    # What before_wait() finds out, spelled out for the two usual cases: an immediate, and nothing to do but to wait.
+    node = ev.im_first
+    if loop_state.signals or ev.scheduled_immediates:
+        wait = before_wait(ev)
+    elif node is not None:
+        node.fire()
         return 0
     else:
-        wait = before_wait(ev)
-        if wait == SERVED:
-            return 0
+        timers = ev.timers
+        wait = ev.wait_us if not timers.live and timers.front_first is None else run_first_timer(ev)
+    if wait == SERVED:
+        return 0
     state: epoll_event_context = ev.additional_data
     if state.pid != _sys.pid and (type(state) is not epoll_event_context or not state.is_ours(True)):
         return _go_on_elsewhere(ev, wait)
