@@ -149,7 +149,7 @@ class TestLaziness:
     def test_a_number_that_is_given_out_again(self, poll_ev: tevent_context) -> None:
         """The new event hears of the new file, the old one is gone."""
         log: list[Any] = []
-        with pipe() as (r1, w1):
+        with pipe() as (r1, _w1):
             tevent_loop_once(poll_ev)
             fde = tevent_add_fd(poll_ev, None, r1, READ, noting(log, "old"), None)
             tevent_loop_once(poll_ev)

@@ -28,6 +28,7 @@ from tevent import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Self
 
     from tevent import tevent_context
 
@@ -63,7 +64,7 @@ class Sleeper:
         except BaseException as error:
             self.error = error
 
-    def __enter__(self) -> Sleeper:
+    def __enter__(self) -> Self:
         self.thread.start()
         self.asleep.wait()
         return self

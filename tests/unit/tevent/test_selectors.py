@@ -116,7 +116,7 @@ class TestSelector:
 
     def test_initialised_again(self, sel_ev: tevent_context, pair: Any) -> None:
         """The same selector, emptied."""
-        one, two = pair
+        one, _two = pair
         log: list[Any] = []
         selector = sel_ev.additional_data.selector
         old = tevent_add_fd(sel_ev, None, one.fileno(), WRITE, lambda *args: log.append("old"), None)

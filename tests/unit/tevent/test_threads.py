@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -309,9 +308,10 @@ class TestProxy:
             talloc_free(tp.read_fde)
             tp.read_fde = None
             talloc_steal(None, tp)
+            held = [tp]
+            del tp
             with pytest.warns(ResourceWarning, match="unclosed <tevent_thread_proxy"):
-                del tp
-                gc.collect()
+                held.clear()
         assert len(os.listdir("/proc/self/fd")) == before
 
 
