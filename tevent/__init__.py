@@ -8,7 +8,10 @@ All public names are here; the modules behind them follow the files of lib/teven
 from __future__ import annotations
 
 # These add their backends to the registry.
-from . import epoll, poll, selectors, standard
+from . import epoll as epoll
+from . import poll as poll
+from . import selectors as selectors
+from . import standard as standard
 from .abort import tevent_abort, tevent_abort_error, tevent_common_check_double_free, tevent_set_abort_fn
 from .backend import (
     tevent_backend_list,
@@ -87,7 +90,6 @@ from .immediate import (
     tevent_schedule_immediate,
 )
 from .ntstatus import (
-    NTSTATUS,
     NT_STATUS_ACCESS_DENIED,
     NT_STATUS_EQUAL,
     NT_STATUS_INTERNAL_ERROR,
@@ -98,6 +100,7 @@ from .ntstatus import (
     NT_STATUS_OK,
     NT_STATUS_UNSUCCESSFUL,
     NT_STATUS_V,
+    NTSTATUS,
     STATUS_MORE_ENTRIES,
     map_nt_error_from_unix_common,
     tevent_req_is_nterror,
@@ -125,8 +128,8 @@ from .queue import (
 )
 from .req import (
     TEVENT_REQ_DONE,
-    TEVENT_REQ_INIT,
     TEVENT_REQ_IN_PROGRESS,
+    TEVENT_REQ_INIT,
     TEVENT_REQ_NO_MEMORY,
     TEVENT_REQ_RECEIVED,
     TEVENT_REQ_TIMED_OUT,
@@ -272,13 +275,13 @@ from .trace import (
 from .unix import tevent_req_is_unix_error, tevent_req_poll_unix, tevent_req_simple_recv_unix
 from .wakeup import tevent_wakeup_recv, tevent_wakeup_send
 from .werror import (
-    WERROR,
+    W_ERROR_IS_OK,
+    W_ERROR_V,
     WERR_INTERNAL_ERROR,
     WERR_NOT_ENOUGH_MEMORY,
     WERR_OK,
     WERR_TIMEOUT,
-    W_ERROR_IS_OK,
-    W_ERROR_V,
+    WERROR,
     tevent_req_is_werror,
     tevent_req_poll_werror,
     tevent_req_simple_finish_werror,

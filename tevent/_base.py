@@ -2,11 +2,11 @@
 """
 The event context as a data structure, and what all kinds of events share.
 
-Mirrors ``struct tevent_context`` of lib/tevent/tevent_internal.h.  The loop is in `tevent.context`, each kind of event in
-its own module; this one stands below them all so that they need not import each other.
+Mirrors ``struct tevent_context`` of lib/tevent/tevent_internal.h.  The loop is in `tevent.context`, each kind of event
+in its own module; this one stands below them all so that they need not import each other.
 
-Two flags of a context sum up what the fast paths would have to ask each time; whoever changes one of the things they sum
-up calls `update_lean` or `update_plain`:
+Two flags of a context sum up what the fast paths would have to ask each time; whoever changes one of the things they
+sum up calls `update_lean` or `update_plain`:
 
 - ``lean``: nobody looks at single iterations (no nesting hook, no trace callback for the points of the loop), no thread
   has handed in an immediate, the context is alive and no wrapper.
@@ -18,9 +18,8 @@ Cost: everything here is O(1) but walking an `event_list`.
 from __future__ import annotations
 
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
-from talloc_py.core import TALLOC_CTX, bad_chunk
 
-from . import _sys
+from talloc_py.core import TALLOC_CTX, bad_chunk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,7 +119,8 @@ class tevent_context(TALLOC_CTX):
 
     C: ``struct tevent_context``
 
-    Made by `tevent_context_init` and its relatives.  The attributes that are documented here are for authors of backends.
+    Made by `tevent_context_init` and its relatives.  The attributes that are documented here are for authors of
+    backends.
     """
 
     __slots__ = (

@@ -34,7 +34,11 @@ if TYPE_CHECKING:
     from typing import Any
 else:
     # What the module signal wraps: plain numbers, and no enums to convert them to.
-    from _signal import SIG_DFL, raise_signal, set_wakeup_fd, siginterrupt, signal
+    from _signal import SIG_DFL as SIG_DFL
+    from _signal import raise_signal as raise_signal
+    from _signal import set_wakeup_fd as set_wakeup_fd
+    from _signal import siginterrupt as siginterrupt
+    from _signal import signal as signal
 
 #: ``select.epoll`` and ``select.poll`` where the platform has them, else None.
 epoll: Any = getattr(select, "epoll", None)

@@ -2,22 +2,30 @@
 """
 Event contexts: making and freeing them, and their loop.
 
-Mirrors lib/tevent/tevent.c.  One iteration does the first of these that there is to do: signals, one immediate, one timer
-that is due, else it waits and runs at most one fd handler.  A backend's ``loop_once`` is `before_wait`, which does all but
-the last, its own wait, and `after_timeout` if nothing came.
+Mirrors lib/tevent/tevent.c.  One iteration does the first of these that there is to do: signals, one immediate, one
+timer that is due, else it waits and runs at most one fd handler.  A backend's ``loop_once`` is `before_wait`, which
+does all but the last, its own wait, and `after_timeout` if nothing came.
 Cost: an iteration in a loop call that nobody watches is two tests more than what it runs.
 """
 
 from __future__ import annotations
 
 import errno
-from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and the cheap way to a caller
+from sys import _getframe
 
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
 
 from . import _sys, trace
-from ._base import NEVER_ENDING, check_context, close_wakeup, loop_state, tevent_context, update_lean, update_plain
-from ._base import wrong_type
+from ._base import (
+    NEVER_ENDING,
+    check_context,
+    close_wakeup,
+    loop_state,
+    tevent_context,
+    update_lean,
+    update_plain,
+    wrong_type,
+)
 from ._timerheap import timer_queue
 from .abort import tevent_abort
 from .backend import tevent_find_ops_byname, tevent_ops
@@ -196,7 +204,15 @@ def tevent_common_context_destructor(ev: tevent_context) -> int:
         tevent_abort(ev, "tevent_common_context_destructor() active on wrapper")
         return 0
     error: BaseException | None = None
-    for step in (_cut_threads, _cut_wrappers, _drop_wakeup, detach_fds, detach_timers, detach_immediates, _drop_signals):
+    for step in (
+        _cut_threads,
+        _cut_wrappers,
+        _drop_wakeup,
+        detach_fds,
+        detach_timers,
+        detach_immediates,
+        _drop_signals,
+    ):
         # A trace callback that raises has seen its event off: the step goes on behind it.
         while True:
             try:
@@ -338,7 +354,7 @@ def before_wait(ev: tevent_context) -> int:
 
 
 def signals_served(ev: tevent_context) -> bool:
-    """Deliver the pending signals, if *ev* has signal events; whether there were any. Ask `loop_state.signals` first."""
+    """Deliver the pending signals, if *ev* has signal events; whether there were any. Look at `signals` first."""
     if not ev.signal_events:
         return False
     from .signal import tevent_common_check_signal
@@ -382,9 +398,23 @@ def tevent_loop_once(ev: tevent_context) -> int:
         result: int = ev.ops.once(ev)
     finally:
         ev.level = 0
-    if ev.gone:
-        return _loop_gone(ev)
+    if not ev.lean or trace.call_depth_users:
+        return _became_watched(ev, result)
     return result
+
+
+def _became_watched(ev: tevent_context, result: int) -> int:
+    """End an iteration in which somebody began to look on, or the context was freed."""
+    if not ev.gone:
+        ev.level = 1
+        try:
+            tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_LOOP_ONCE)
+            if trace.call_depth_users:
+                call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, None, 0, "_tevent_loop_once")
+            result = _hook(ev, 1, False, [None]) or result
+        finally:
+            ev.level = 0
+    return _loop_gone(ev) if ev.gone else result
 
 
 def _loop_once_watched(ev: tevent_context) -> int:
@@ -469,12 +499,7 @@ def tevent_common_have_events(ev: tevent_context) -> bool:
 
     The internal wakeup does not count.
     """
-    return (
-        ev.im_first is not None
-        or bool(ev.timers)
-        or wants_something(ev)
-        or bool(ev.signal_events)
-    )
+    return ev.im_first is not None or bool(ev.timers) or wants_something(ev) or bool(ev.signal_events)
 
 
 def tevent_common_loop_wait(ev: tevent_context) -> int:
@@ -484,7 +509,7 @@ def tevent_common_loop_wait(ev: tevent_context) -> int:
     C: ``int tevent_common_loop_wait(struct tevent_context *ev, const char *location)``
     """
     while tevent_common_have_events(ev):
-        result = _loop_unwatched(ev) if ev.lean and ev.level == 0 else 0
+        result = _loop_unwatched(ev) if ev.lean and ev.level == 0 and not trace.call_depth_users else 0
         if ev.gone:
             return result
         if result == 0 and tevent_common_have_events(ev):
@@ -528,7 +553,7 @@ def _loop_unwatched(ev: tevent_context) -> int:
             result = 0
     finally:
         ev.level = 0
-    return _loop_gone(ev) if ev.gone else result
+    return result if ev.lean and not trace.call_depth_users else _became_watched(ev, result)
 
 
 def tevent_loop_until(ev: tevent_context, finished: Callable[[Any], bool], private_data: object) -> int:

@@ -2,8 +2,8 @@
 """
 Debug messages of an event context.
 
-Mirrors lib/tevent/tevent_debug.c.  A context has one debug function and a highest level; messages above the level are not
-passed on.  Cost: one test of a flag where nobody listens to level TRACE; the other messages only come with trouble.
+Mirrors lib/tevent/tevent_debug.c.  A context has one debug function and a highest level; messages above the level are
+not passed on.  Cost: one test of a flag where nobody listens to level TRACE; the other messages only come with trouble.
 """
 
 from __future__ import annotations

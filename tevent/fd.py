@@ -10,6 +10,7 @@ Cost: O(1) for everything.
 from __future__ import annotations
 
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
+
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
 from . import _sys
@@ -129,7 +130,7 @@ class tevent_fd(TALLOC_CTX):
 
     def __del__(self) -> None:
         if getattr(self, "close_fn", None) is _auto_close and not self.destroyed:
-                warn(
+            warn(
                 f"unclosed {self!r} with auto close: it was dropped without talloc_free()", ResourceWarning, source=self
             )
 

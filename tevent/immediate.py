@@ -2,8 +2,8 @@
 """
 Immediate events: a handler that the loop calls before it looks at anything else.
 
-Mirrors lib/tevent/tevent_immediate.c.  The queue of a context is a doubly linked list through its nodes, so that whatever
-has the three links and a ``fire()`` can stand in it: a `tevent_immediate`, or a request that is posted.
+Mirrors lib/tevent/tevent_immediate.c.  The queue of a context is a doubly linked list through its nodes, so that
+whatever has the three links and a ``fire()`` can stand in it: a `tevent_immediate`, or a request that is posted.
 Cost: schedule, cancel and run are O(1), without a system call; about a tenth of a microsecond each.
 """
 

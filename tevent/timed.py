@@ -2,10 +2,10 @@
 """
 Times, and events that fire when one has come.
 
-Mirrors lib/tevent/tevent_timed.c.  Times are those of the wall clock, as in C.  A timer fires once and is freed after its
-handler, whoever owns it.
-Cost: add O(log n), cancel O(1), fire O(log n) in the number of pending timers; one look at the clock per iteration where
-the first timer is not a zero timer.
+Mirrors lib/tevent/tevent_timed.c.  Times are those of the wall clock, as in C.  A timer fires once and is freed after
+its handler, whoever owns it.
+Cost: add O(log n), cancel O(1), fire O(log n) in the number of pending timers; one look at the clock per iteration
+where the first timer is not a zero timer.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ else:
     from collections import namedtuple
 
     # What typing.NamedTuple makes, without the import of typing.
-    timeval = namedtuple("timeval", ("tv_sec", "tv_usec"), module=__name__)
+    timeval = namedtuple("timeval", ("tv_sec", "tv_usec"), module=__name__)  # noqa: PYI024
     timeval.__annotations__ = {"tv_sec": int, "tv_usec": int}
     timeval.__doc__ = """
         A time of the wall clock or a span: seconds and microseconds.
@@ -81,7 +81,7 @@ __all__ = [
 ]
 
 _allocate = object.__new__
-_tuple_new = tuple.__new__
+_tuple_new: Any = tuple.__new__
 _UINT32 = 2**32 - 1
 _ZERO = timeval(0, 0)
 
@@ -101,7 +101,8 @@ def _check_timeval(tv: object, what: str) -> None:
 
 def from_us(us: int) -> timeval:
     """A number of microseconds as a timeval."""
-    return _tuple_new(timeval, divmod(us, 1000000))
+    tv: timeval = _tuple_new(timeval, divmod(us, 1000000))
+    return tv
 
 
 def tevent_timeval_compare(tv1: timeval, tv2: timeval) -> int:
@@ -464,9 +465,7 @@ def run_timer(ev: tevent_context, te: tevent_timer, current_time: timeval) -> No
         free_after_handler(te)
 
 
-def _run_watched(
-    ev: tevent_context, te: tevent_timer, handler: tevent_timer_handler_t, current_time: timeval
-) -> None:
+def _run_watched(ev: tevent_context, te: tevent_timer, handler: tevent_timer_handler_t, current_time: timeval) -> None:
     glue, name = te.wrapper, te.handler_name
     handler_ev = ev
     if ev.verbose:
@@ -511,7 +510,7 @@ def run_first_timer(ev: tevent_context) -> int:
     else:
         delay = due - now_us
     if delay > 0:
-        return (delay if delay < WAIT_US_MAX else WAIT_US_MAX) if ev.wait_us else 0
+        return min(delay, WAIT_US_MAX) if ev.wait_us else 0
     run_timer(ev, te, from_us(now_us))
     return SERVED
 

@@ -10,7 +10,7 @@ Cost: where a callback is unset, one test of an attribute, and for the call flow
 from __future__ import annotations
 
 from enum import IntEnum
-from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and the cheap way to a caller's name
+from sys import _getframe
 
 from ._base import check_context, main_of, update_lean, update_plain
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ._base import tevent_context
+    from ._request import tevent_req
     from .fd import tevent_fd
     from .immediate import tevent_immediate
     from .queue import tevent_queue_entry
-    from ._request import tevent_req
     from .signal import tevent_signal
     from .timed import tevent_timer
 
@@ -409,12 +409,10 @@ class _per_thread(local):
 _call_depth = _per_thread()
 
 #: How many threads have a callback. Requests, queues and loops report nothing while it is 0.
-call_depth_users = 0
+call_depth_users: int = 0
 
 
-def call_depth_report(
-    cmd: tevent_thread_call_depth_cmd, req: tevent_req | None, depth: int, fname: str | None
-) -> None:
+def call_depth_report(cmd: tevent_thread_call_depth_cmd, req: tevent_req | None, depth: int, fname: str | None) -> None:
     """Tell this thread's callback, if it has one; callers ask `call_depth_users` first."""
     callback = _call_depth.callback
     if callback is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tevent import _sys as tevent_sys
 from tevent import (
     get_errno,
     set_errno,
@@ -13,7 +14,6 @@ from tevent import (
     tevent_context_set_wait_timeout,
     tevent_loop_once,
 )
-from tevent import _sys as tevent_sys
 
 if TYPE_CHECKING:
     import pytest

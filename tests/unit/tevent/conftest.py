@@ -11,7 +11,7 @@ import pytest
 from tevent_kit import Clock, Recorder, context
 
 from talloc_py import TALLOC_CTX, talloc_free, talloc_new
-from tevent import tevent_abort_error, tevent_context, tevent_set_abort_fn
+from tevent import tevent_context, tevent_set_abort_fn
 from tevent.backend import builtin_backends
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ def aborts() -> Iterator[list[str]]:
     tevent_set_abort_fn(reasons.append)
     yield reasons
     tevent_set_abort_fn(None)
-
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tevent import (
 class TestAbort:
     def test_default_raises_the_reason(self) -> None:
         """Without an abort function a RuntimeError says why."""
-        with pytest.raises(tevent_abort_error, match="^because$") as caught:
+        with pytest.raises(tevent_abort_error, match=r"^because$") as caught:
             tevent_abort(None, "because")
         assert isinstance(caught.value, RuntimeError)
 

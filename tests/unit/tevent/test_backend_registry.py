@@ -119,7 +119,9 @@ class TestRegister:
 
     def test_python_names_cost_nothing_unless_used(self) -> None:
         """The modules selectors and typing are not imported with the package."""
-        code = "import sys, tevent; print([m for m in ('typing', 'socket', 'selectors', 'threading') if m in sys.modules])"
+        code = (
+            "import sys, tevent; print([m for m in ('typing', 'socket', 'selectors', 'threading') if m in sys.modules])"
+        )
         result = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
         assert result.stdout.strip() == "[]"
 
@@ -231,9 +233,7 @@ class TestOps:
             result: int = base.loop_once(ev)
             return result
 
-        other = tevent_ops(
-            schedule_immediate=base.schedule_immediate, loop_once=loop_once, loop_wait=base.loop_wait
-        )
+        other = tevent_ops(schedule_immediate=base.schedule_immediate, loop_once=loop_once, loop_wait=base.loop_wait)
 
         def switching(ev: tevent_context, im: Any, private_data: object) -> None:
             ev.ops = other

@@ -171,11 +171,11 @@ class TestFree:
         log.take()
         talloc_free(ev)
         seen = [call for call in log.take() if call[0] is not None]
-        assert seen == [
-            (name, "DETACH") for name in ("fd2", "fd1", "t0", "t5", "t9", "im1", "im2", "sig2", "sig1")
-        ]
+        assert seen == [(name, "DETACH") for name in ("fd2", "fd1", "t0", "t5", "t9", "im1", "im2", "sig2", "sig1")]
 
-    def test_detached_events_stay_valid(self, top: TALLOC_CTX, backend: str, pipe: tuple[int, int], log: Recorder) -> None:
+    def test_detached_events_stay_valid(
+        self, top: TALLOC_CTX, backend: str, pipe: tuple[int, int], log: Recorder
+    ) -> None:
         """Events of other owners live on, detached; what may be done with them is harmless."""
         ev = context(top, backend)
         fde = tevent_add_fd(ev, top, pipe[0], TEVENT_FD_READ, log.fd, None)
@@ -497,8 +497,8 @@ class TestForgotten:
         before = set(os.listdir("/proc/self/fd"))
         ev = context(None, backend)
         tevent_common_wakeup_init(ev)
+        del ev
         with pytest.warns(ResourceWarning, match="unclosed <tevent context"):
-            del ev
             gc.collect()
         gc.collect()  # the recorded warning held on to it
         assert set(os.listdir("/proc/self/fd")) == before

@@ -248,7 +248,7 @@ class TestRefusals:
     def test_regular_file_raises_by_default(self, ev: tevent_context, tmp_path: Path) -> None:
         """And there is no event."""
         with (tmp_path / "file").open("w") as file:
-            with pytest.raises(tevent_abort_error, match="^EPOLL_CTL_ADD failed$"):
+            with pytest.raises(tevent_abort_error, match=r"^EPOLL_CTL_ADD failed$"):
                 tevent_add_fd(ev, None, file.fileno(), R, None, None)
             assert not ev.fd_events
 
@@ -278,7 +278,9 @@ class TestRefusals:
         assert aborts == ["epoll_wait() failed"]
 
     @pytest.mark.parametrize("works", [True, False])
-    def test_fallback_is_asked_first(self, ev: tevent_context, pipe: Pipe, aborts: list[str], log: Recorder, works: bool) -> None:
+    def test_fallback_is_asked_first(
+        self, ev: tevent_context, pipe: Pipe, aborts: list[str], log: Recorder, works: bool
+    ) -> None:
         """It gets the context and whether the iteration has to go on; only if it fails too there is an abort."""
         asked: list[Any] = []
         state = state_of(ev)
@@ -442,7 +444,13 @@ class TestFork:
 
     @pytest.mark.parametrize("touch", ["add", "flags", "free", "wait"])
     def test_no_new_set(
-        self, ev: tevent_context, pipe: Pipe, log: Recorder, monkeypatch: pytest.MonkeyPatch, aborts: list[str], touch: str
+        self,
+        ev: tevent_context,
+        pipe: Pipe,
+        log: Recorder,
+        monkeypatch: pytest.MonkeyPatch,
+        aborts: list[str],
+        touch: str,
     ) -> None:
         """A reason to fall back, or to abort."""
         fde = add(ev, pipe[0], R, log.fd)

@@ -93,7 +93,7 @@ class TestAdd:
         assert talloc_parent(fde) is top
         assert talloc_get_name(fde) == "struct tevent_fd"
 
-    @pytest.mark.parametrize("fd", [-1, -2**31])
+    @pytest.mark.parametrize("fd", [-1, -(2**31)])
     def test_negative_descriptor(self, ev: tevent_context, log: Recorder, fd: int) -> None:
         """None, errno untouched."""
         set_errno(UNTOUCHED)
@@ -106,7 +106,13 @@ class TestAdd:
         assert (fde.fd, fde.flags, fde.event_ctx, fde.private_data) == (pipe[0], R, ev, "private")
         assert fde.handler == log.fd
         assert fde.handler_name == "fd"
-        assert (fde.close_fn, fde.additional_data, fde.tag, fde.busy, fde.destroyed) == (None, fde.additional_data, 0, False, False)
+        assert (fde.close_fn, fde.additional_data, fde.tag, fde.busy, fde.destroyed) == (
+            None,
+            fde.additional_data,
+            0,
+            False,
+            False,
+        )
 
     def test_memory_limit(self, ev: tevent_context, pipe: Pipe, log: Recorder) -> None:
         """None where a limit forbids it."""
@@ -382,7 +388,9 @@ class TestFree:
                 tevent_loop_once(ev)
         assert fde._talloc_chunk.obj is None
 
-    def test_first_itself_then_its_parent(self, ev: tevent_context, top: TALLOC_CTX, pipe: Pipe, aborts: list[str]) -> None:
+    def test_first_itself_then_its_parent(
+        self, ev: tevent_context, top: TALLOC_CTX, pipe: Pipe, aborts: list[str]
+    ) -> None:
         """Being reached once more through a dying parent is fine."""
         os.write(pipe[1], b"x")
         parent = talloc_new(top)

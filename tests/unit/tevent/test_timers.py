@@ -37,7 +37,9 @@ from tevent import (
 ZERO = timeval(0, 0)
 
 
-def add(ev: tevent_context, tv: tuple[int, int], handler: Any, private_data: Any = None, ctx: Any = None) -> tevent_timer:
+def add(
+    ev: tevent_context, tv: tuple[int, int], handler: Any, private_data: Any = None, ctx: Any = None
+) -> tevent_timer:
     """A timer that is there."""
     te = tevent_add_timer(ev, ctx, timeval(*tv), handler, private_data)
     assert te is not None

@@ -43,7 +43,13 @@ class TestTimeval:
 
     @pytest.mark.parametrize(
         ("tv1", "tv2", "result"),
-        [((1, 2), (1, 2), 0), ((1, 1), (1, 2), -1), ((2, 0), (1, 9), 1), ((0, 5), (1, 0), -1), ((1, 2000000), (2, 0), -1)],
+        [
+            ((1, 2), (1, 2), 0),
+            ((1, 1), (1, 2), -1),
+            ((2, 0), (1, 9), 1),
+            ((0, 5), (1, 0), -1),
+            ((1, 2000000), (2, 0), -1),
+        ],
     )
     def test_compare(self, tv1: tuple[int, int], tv2: tuple[int, int], result: int) -> None:
         """By seconds, then microseconds, without normalising."""
@@ -122,7 +128,9 @@ class TestTimeouts:
         assert tevent_common_timeout_msec(timeval(0, 2147483647)) == 0
         assert tevent_common_timeout_msec(timeval(2147483647, 0)) == -1
 
-    @pytest.mark.parametrize(("tv", "msec"), [((0, 0), 0), ((0, 1), 1), ((0, 1000), 1), ((0, 1001), 2), ((30, 0), 30000)])
+    @pytest.mark.parametrize(
+        ("tv", "msec"), [((0, 0), 0), ((0, 1), 1), ((0, 1000), 1), ((0, 1001), 2), ((30, 0), 30000)]
+    )
     def test_milliseconds_are_rounded_up(self, tv: tuple[int, int], msec: int) -> None:
         """So that no timer fires early."""
         assert tevent_common_timeout_msec(timeval(*tv)) == msec

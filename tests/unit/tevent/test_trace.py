@@ -9,9 +9,9 @@ import threading
 from typing import Any
 
 import pytest
-import tevent
 from tevent_kit import Failure, Recorder, context, turns
 
+import tevent
 from talloc_py import TALLOC_CTX, talloc_free
 from tevent import (
     TEVENT_CALL_FLOW_REQ_RESET,
@@ -143,13 +143,17 @@ class TestPoints:
         assert log.take() == ["BEFORE_LOOP_ONCE", "ran", "AFTER_LOOP_ONCE"]
 
     def test_set_while_the_loop_runs(self, epoll_ev: tevent_context, log: Recorder) -> None:
-        """From the next iteration on, also inside tevent_loop_wait()."""
+        """The iteration that is going on tells its end already, also inside tevent_loop_wait()."""
         for handler, mark in ((lambda ev, *_: tevent_set_trace_callback(ev, log.point, None), 1), (log.immediate, 2)):
             im = tevent_create_immediate(epoll_ev)
             assert im is not None
             tevent_schedule_immediate(im, epoll_ev, handler, mark)
         assert tevent_loop_wait(epoll_ev) == 0
-        assert log.take()[-3:] == ["BEFORE_LOOP_ONCE", 2, "AFTER_LOOP_ONCE"]
+        assert log.take() == ["AFTER_LOOP_ONCE", "BEFORE_LOOP_ONCE", 2, "AFTER_LOOP_ONCE"]
+        tevent_set_trace_callback(epoll_ev, None, None)
+        tevent_schedule_immediate(im, epoll_ev, lambda ev, *_: tevent_set_trace_callback(ev, log.point, None), None)
+        assert tevent_loop_once(epoll_ev) == 0
+        assert log.take() == ["AFTER_LOOP_ONCE"]
 
     @pytest.mark.parametrize("at", range(4))
     def test_raising_callback(self, ev: tevent_context, at: int) -> None:
