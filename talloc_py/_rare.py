@@ -47,11 +47,11 @@ class rare:
         self.pool: pool_space | None = None
         #: The pool that this chunk lives in, and where in it.
         self.member: pool_space | None = None
-        self.start = 0
+        self.start: int = 0
         #: Size as limits and pools have it on their books: a buffer may have been resized behind our back.
-        self.size = 0
+        self.size: int = 0
         #: Size of a plain TALLOC_CTX: 1 where TALLOC_CTX was the type argument.
-        self.body = 0
+        self.body: int = 0
 
 
 class memlimit:
@@ -60,9 +60,9 @@ class memlimit:
     __slots__ = ("cur_size", "max_size", "owner", "upper")
 
     def __init__(self, owner: chunk, max_size: int) -> None:
-        self.owner = owner
-        self.max_size = max_size
-        self.cur_size = 0
+        self.owner: chunk = owner
+        self.max_size: int = max_size
+        self.cur_size: int = 0
         self.upper: memlimit | None = None
 
 
@@ -72,13 +72,13 @@ class pool_space:
     __slots__ = ("count", "end", "first", "owner", "size")
 
     def __init__(self, owner: chunk, size: int, body: int) -> None:
-        self.owner = owner
-        self.size = size
+        self.owner: chunk = owner
+        self.size: int = size
         #: Where the first member goes: behind the object of a pooled object.
-        self.first = align16(body)
-        self.end = self.first
+        self.first: int = align16(body)
+        self.end: int = self.first
         #: Members alive, and one for the pool itself while it lives.
-        self.count = 1
+        self.count: int = 1
 
     def alone(self) -> bool:
         """Whether one member is all that lives in the pool, the pool itself left aside."""

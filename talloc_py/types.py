@@ -185,21 +185,21 @@ class type_info:
     )
 
     def __init__(self, type_arg: Any, name: str, size: int) -> None:
-        self.type = type_arg
-        self.name = name
-        self.size = size
+        self.type: Any = type_arg
+        self.name: str = name
+        self.size: int = size
         #: Arrays of this type are byte buffers.
-        self.is_bytes = type_arg in _BYTE_TYPES
+        self.is_bytes: bool = type_arg in _BYTE_TYPES
         #: ``T | None``: the elements are pointers.
-        self.pointer = False
+        self.pointer: bool = False
         #: A subclass of TALLOC_CTX: chunks of this type are its instances.
-        self.is_chunk = False
+        self.is_chunk: bool = False
         #: Calling the class and then `fill` is all that making an instance takes.
-        self.quick = False
+        self.quick: bool = False
         #: ``__init__`` can be called without arguments and does something.
-        self.runs_init = False
+        self.runs_init: bool = False
         #: The class can be called without arguments.
-        self.callable = False
+        self.callable: bool = False
         #: Sets the declared fields that have no value yet.
         self.fill: Callable[[Any], None] | None = None
         #: What an element of a new array is, unless an instance is made.
