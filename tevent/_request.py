@@ -48,12 +48,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import local
     from types import CodeType
-    from typing import Any, Final
+    from typing import Any, Final, TypeVar
 
     from .queue import tevent_queue, tevent_queue_entry
     from .req_profile import tevent_req_profile
     from .timed import tevent_timer
 
+    T = TypeVar("T")
     Location = tuple[CodeType, int]
     tevent_req_fn = Callable[["tevent_req"], None]
     tevent_req_cancel_fn = Callable[["tevent_req"], bool]
@@ -361,6 +362,17 @@ def _inherit(req: tevent_req, parent: tevent_req) -> bool:
     return True
 
 
+def made_late(req: tevent_req, make: Callable[[], T]) -> T:
+    """Let *make* put a chunk below *req* whatever a memory limit says: in C it was there from the beginning."""
+    header = req._talloc_chunk
+    extra = header.extra
+    header.extra = None
+    try:
+        return make()
+    finally:
+        header.extra = extra
+
+
 def _materialise(req: tevent_req) -> None:
     """Make the chunks of *req* that exist only for somebody who looks: its trigger and its queue entry."""
     if req.data is not None and req.status != RECEIVED:
@@ -376,8 +388,7 @@ def _trigger_of(req: tevent_req) -> tevent_immediate:
     rare = rare_of(req)
     trigger = rare.trigger
     if trigger is None:
-        # Below the request itself not even a memory limit can forbid it: C has allocated it together with the request.
-        trigger = rare.trigger = tevent_create_immediate(req)
+        trigger = rare.trigger = made_late(req, lambda: tevent_create_immediate(req))
         assert trigger is not None
         make_oldest(trigger._talloc_chunk)
     return trigger
@@ -567,22 +578,31 @@ def receive(req: tevent_req, keep_state: bool = False) -> None:
 
 def destroy(req: tevent_req) -> int:
     """The destructor of every request."""
-    if req.q_queue is not None:
-        req.q_queue.leave(req)
-    if req.status == RECEIVED:
-        return 0
-    if req.data is None or req.data._talloc_chunk.child is None:
-        receive(req)
-        return 0
-    # As in C the state is freed from inside this destructor, and subrequests on it from inside that. Nested too deeply
-    # it is left to talloc, which needs no recursion: there the state is the next to go as the first child.
+    try:
+        if req.q_queue is not None:
+            req.q_queue.leave(req)
+    finally:  # a trace callback may have raised
+        if req.status != RECEIVED:
+            if req.data is None or req.data._talloc_chunk.child is None:
+                receive(req)
+            else:
+                _receive_nested(req)
+    return 0
+
+
+def _receive_nested(req: tevent_req) -> None:
+    """
+    `receive` for a dying request with something below its state.
+
+    As in C the state is freed from inside this destructor, and subrequests on it from inside that. Nested too deeply it
+    is left to talloc, which needs no recursion: there the state is the next to go as the first child.
+    """
     level = getattr(_nested, "level", 0)
     _nested.level = level + 1
     try:
         receive(req, keep_state=level >= _NESTED_MAX)
     finally:
         _nested.level = level
-    return 0
 
 
 _nested = local()  # `level`: how many destructors of requests with something below their state are running

@@ -17,7 +17,7 @@ from talloc_py.string import talloc_strdup
 
 from . import trace
 from ._base import check_context
-from ._request import DONE, is_request
+from ._request import DONE, is_request, made_late
 from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
@@ -93,15 +93,16 @@ class tevent_queue(TALLOC_CTX):
         assert head is not None
         ev = head.q_ev
         if trace.call_depth_users or not ev.im_plain or ev.trace_queue is not None:
-            _report_leaving(head, node)
-        if self.last is node and head is node:
+            node = entry_for(node)
+            try:
+                _report_leaving(self, node)
+            finally:
+                _step_out(self, node)
+        elif self.last is node and head is node:
             self.first = self.last = node.q_queue = None
             self.length = 0
-            return
-        _unlink(self, node)
-        head = self.first
-        if self.running and head is not None and not head.q_triggered:
-            _schedule(self, head)
+        else:
+            _step_out(self, node)
 
 
 class tevent_queue_entry(TALLOC_CTX):
@@ -183,7 +184,16 @@ def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
     queue.length -= 1
 
 
-def _report_leaving(head: tevent_queue_entry | tevent_req, node: tevent_queue_entry | tevent_req) -> None:
+def _step_out(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
+    _unlink(queue, node)
+    head = queue.first
+    if queue.running and head is not None and not head.q_triggered:
+        _schedule(queue, head)
+
+
+def _report_leaving(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
+    head = queue.first
+    assert head is not None
     if trace.call_depth_users:
         # As in C it is the head of the queue that is reported, with the function of the one that leaves.
         req = _request_of(head)
@@ -211,12 +221,13 @@ def _immediate_trigger(ev: tevent_context, im: tevent_immediate, queue: tevent_q
 
 
 def _request_of(node: tevent_queue_entry | tevent_req) -> tevent_req:
-    return node if type(node) is tevent_req else node.req  # type: ignore[union-attr]
+    return node.req if isinstance(node, tevent_queue_entry) else node
 
 
 def _trigger_name(node: tevent_queue_entry | tevent_req) -> str:
-    fn = node.q_trigger if type(node) is tevent_req else node.trigger  # type: ignore[union-attr]
-    return trace.function_name(fn) or "NULL"
+    if isinstance(node, tevent_queue_entry) and node.trigger is not _run_operation:
+        return trace.function_name(node.trigger) or "NULL"
+    return trace.function_name(_request_of(node).q_trigger) or "NULL"
 
 
 def _trace(ev: tevent_context, node: tevent_queue_entry | tevent_req, point: trace.tevent_event_trace_point) -> None:
@@ -230,7 +241,7 @@ def entry_for(node: tevent_queue_entry | tevent_req) -> tevent_queue_entry:
     if type(node) is not tevent_req:
         return node  # type: ignore[return-value]
     entry: tevent_queue_entry = _allocate(tevent_queue_entry)
-    attach(entry, node, tevent_queue_entry, _destroy_entry)
+    made_late(node, lambda: attach(entry, node, tevent_queue_entry, _destroy_entry))
     entry.req = node
     entry.trigger = _run_operation
     entry.private_data = None
@@ -308,13 +319,10 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
 def _destroy_queue(queue: tevent_queue) -> int:
     queue.running = False
     while queue.first is not None:
-        node = queue.first
-        if type(node) is tevent_req:
-            queue.leave(node)
-        else:
-            free_chunk(node._talloc_chunk, (_destroy_queue.__code__, 0))
-            if queue.first is node:
-                queue.leave(node)  # a destructor of the user's has refused
+        node = entry_for(queue.first)
+        free_chunk(node._talloc_chunk, (_destroy_queue.__code__, 0))
+        if queue.first is node:
+            queue.leave(node)  # a destructor of the user's has refused
     return 0
 
 
@@ -342,7 +350,13 @@ def _add(
     entry.private_data = private_data
     entry.tag = 0
     entry.q_queue = None
-    _enter(queue, entry, ev, direct and req.fn is None)
+    try:
+        _enter(queue, entry, ev, direct and req.fn is None)
+    except BaseException:
+        # Raised by a trigger that ran here: the entry stays. By a trace callback before it was in the line: nothing does.
+        if entry.q_queue is None and entry._talloc_chunk.obj is entry:
+            free_chunk(entry._talloc_chunk, (_add.__code__, 0))
+        raise
     return entry
 
 

@@ -42,7 +42,8 @@ def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tal
 
     Returns:
         ``tevent_req[PTR/CREATE]: state[N] error[D (0xH)]  state[TYPE (PTR)] timer[PTR] finish[FINISH]`` as a string
-        owned by *mem_ctx*: where the request was made and finished, its state and error as numbers, its state chunk and timer.
+        owned by *mem_ctx*: where the request was made and finished, its state and error as numbers, its state chunk
+        and timer.
     """
     if not is_request(req):
         return None

@@ -40,12 +40,10 @@ Op = tuple[str, int, int]
 #: name, which object, a number: the second object or a choice.
 OPS = st.tuples(
     st.sampled_from(
-        # fmt: off
         [
             "add", "add_entry", "optimize", "optimize", "blocker", "free_entry", "free_entry", "free_req", "free_queue",
             "stop", "start", "untrigger", "callback", "raise",
         ]
-        # fmt: on
     ),
     st.integers(0, 5),
     st.integers(0, 5),

@@ -47,12 +47,10 @@ DONE, USER_ERROR, TIMED_OUT, NO_MEMORY, RECEIVED = 2, 3, 4, 5, 6
 #: What a test or a callback may do to a request: name, which request, a number where one is needed.
 OPS = st.tuples(
     st.sampled_from(
-        # fmt: off
         [
             "done", "error", "oom", "nomem", "notify", "post", "defer", "undefer", "endtime", "reset", "received",
             "free", "cancel", "steal", "raise",
         ]
-        # fmt: on
     ),
     st.integers(0, 7),
     st.integers(1, 3),

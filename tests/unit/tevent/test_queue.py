@@ -996,3 +996,63 @@ def test_many_entries_leave_in_constant_time_each(bench: Bench, line: Line) -> N
     assert bench.drain() == 1
     assert bench.take() == ["0"]
     tevent_req_set_callback(reqs[0], None, None)
+
+
+class TestRaisingTrace:
+    """A trace callback that raises does not spoil the line."""
+
+    @pytest.fixture(autouse=True)
+    def _unraisable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[Any] = []
+        monkeypatch.setattr("sys.unraisablehook", lambda info: self.seen.append(info.exc_type))
+
+    def raise_at(self, bench: Bench, where: int) -> None:
+        def trouble(qe: tevent_queue_entry, point: int, private_data: object) -> None:
+            if point == where:
+                raise Trouble
+
+        tevent_set_trace_queue_callback(bench.ev, trouble, None)
+
+    def test_at_attach(self, bench: Bench, line: Line) -> None:
+        """The exception leaves the add; nothing was added."""
+        self.raise_at(bench, TEVENT_EVENT_TRACE_ATTACH)
+        req, _ = bench.make()
+        for how in (tevent_queue_add, tevent_queue_add_entry, tevent_queue_add_optimize_empty):
+            with pytest.raises(Trouble):
+                how(line.queue, bench.ev, req, line.trigger, "a")
+        assert line.length == 0
+        assert talloc_total_blocks(req) == 3
+
+    def test_at_detach(self, bench: Bench, line: Line) -> None:
+        """The exception is reported as a destructor's; the entry leaves all the same, and the next has its turn."""
+        self.raise_at(bench, TEVENT_EVENT_TRACE_DETACH)
+        a, _ = line.add("a")
+        line.add("b")
+        bench.drain()
+        assert talloc_free(a) == 0
+        assert self.seen == [Trouble]
+        assert line.length == 1
+        assert bench.drain() == 1
+        assert bench.take() == ["a", "b"]
+
+    def test_at_detach_of_a_freed_queue(self, bench: Bench, line: Line) -> None:
+        """Every entry goes."""
+        self.raise_at(bench, TEVENT_EVENT_TRACE_DETACH)
+        reqs = [line.add(name)[0] for name in "abc"]
+        assert talloc_free(line.queue) == 0
+        assert self.seen == [Trouble] * 3
+        for req in reqs:
+            assert talloc_total_blocks(req) == 3
+        assert bench.drain() == 0
+
+    def test_from_the_loop(self, bench: Bench, line: Line) -> None:
+        """Before the handler: it leaves the loop, and the line goes on when the head is freed."""
+        self.raise_at(bench, TEVENT_EVENT_TRACE_BEFORE_HANDLER)
+        a, _ = line.add("a")
+        line.add("b")
+        with pytest.raises(Trouble):
+            tevent_loop_once(bench.ev)
+        tevent_set_trace_queue_callback(bench.ev, None, None)
+        talloc_free(a)
+        assert bench.drain() == 1
+        assert bench.take() == ["b"]
