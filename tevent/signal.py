@@ -87,6 +87,9 @@ _allocate = object.__new__
 NUM_SIGNALS = 68
 SA_INFO_QUEUE_COUNT = 256
 
+#: What a pipe holds.
+PIPE_SIZE = 65536
+
 
 class tevent_signal(TALLOC_CTX):
     """
@@ -219,17 +222,14 @@ def collect() -> None:
 
 
 def _read_pipe() -> bytes:
-    """All that is in the pipe now."""
-    parts: list[bytes] = []
+    """What is in the pipe now."""
     try:
-        while True:
-            part = _sys.read(state.read_fd, 65536)
-            parts.append(part)
-            if len(part) < 65536:
-                break
+        data = _sys.read(state.read_fd, PIPE_SIZE)
     except OSError:
-        pass
-    return b"".join(parts)
+        return b""
+    if len(data) == PIPE_SIZE:
+        loop_state.signals = 1  # There may be more.
+    return data
 
 
 def _count(signum: int, number: int) -> None:

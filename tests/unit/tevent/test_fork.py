@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 import selectors
 import signal
 import traceback
@@ -34,6 +35,8 @@ from tevent import (
     tevent_threaded_schedule_immediate,
     timeval,
 )
+from tevent._notify import wakeup_channel
+from tevent.signal import state as signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -269,6 +272,67 @@ def test_platform_without_eventfd(monkeypatch: pytest.MonkeyPatch) -> None:
 
             assert in_child(child) == "[0, -1]"
             assert tevent_loop_once(ev) == -1
+
+
+class TestWithoutFork:
+    """What a child does, done in this process, where it can be looked at."""
+
+    @pytest.mark.parametrize("eventfd", [True, False])
+    def test_a_wakeup_made_anew(self, monkeypatch: pytest.MonkeyPatch, eventfd: bool) -> None:
+        """The numbers stay, what was signalled before is gone, what is watched is watched on."""
+        if not eventfd:
+            monkeypatch.setattr(_sys, "eventfd", None)
+        channel = wakeup_channel()
+        before = (channel.fd, channel.read_fd, channel.write_fd)
+        with pipe() as (reader, writer):
+            assert channel.watch(reader, lambda: None)
+            channel.notify()
+            assert readable(channel.fd)
+            channel.renew()
+            assert (channel.fd, channel.read_fd, channel.write_fd) == before
+            assert not readable(channel.fd)
+            channel.notify()
+            assert readable(channel.fd)
+            channel.drain()
+            assert not readable(channel.fd)
+            os.write(writer, b"x")
+            assert readable(channel.fd)
+            channel.unwatch(reader)
+            channel.unwatch(reader)
+            assert not readable(channel.fd)
+        channel.close()
+
+    def test_a_selector_made_anew(self) -> None:
+        """One that lives in the kernel is replaced by one of the same class with the same registrations."""
+        with context("selectors") as ev, pipe() as (reader, _writer):
+            state = ev.additional_data
+            tevent_add_fd(ev, None, reader, TEVENT_FD_READ, None, None)
+            old = state.selector
+            state.pid = -1
+            tevent_context_set_wait_timeout(ev, 0)
+            assert tevent_loop_once(ev) == -1
+            assert state.selector is not old
+            assert type(state.selector) is type(old)
+            assert state.registered == {reader: 1}
+            assert state.pid == os.getpid()
+
+    def test_signals_made_anew(self) -> None:
+        """The pipe keeps its numbers and loses what was in it."""
+        log: list[int] = []
+        with context() as ev:
+            tevent_add_signal(ev, None, USR1, 0, lambda ev, se, n, count, *rest: log.append(count), None)
+            os.kill(os.getpid(), USR1)
+            before = (signals.read_fd, signals.write_fd)
+            for function in _sys.after_fork_in_child:
+                function()
+            assert (signals.read_fd, signals.write_fd) == before
+            os.kill(os.getpid(), USR1)
+            loop_until(ev, lambda: log)
+            assert log == [1]
+
+
+def readable(fd: int) -> bool:
+    return select.select([fd], [], [], 0)[0] == [fd]
 
 
 def test_two_generations(any_ev: tevent_context) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backend_kit import BACKENDS, aborts, context, loop_until, pipe
 
-from talloc_py import talloc_free, talloc_new, talloc_parent, talloc_set_memlimit, talloc_steal
+from talloc_py import talloc_free, talloc_new, talloc_parent, talloc_set_abort_fn, talloc_set_memlimit, talloc_steal
 from tevent import (
     SA_NOCLDSTOP,
     SA_NOCLDWAIT,
@@ -112,6 +112,16 @@ class TestDelivery:
         send(USR1, 3000)
         tevent_loop_once(ev)
         assert log == [(USR1, 3000)]
+
+    def test_more_occurrences_than_are_read_at_once(self, ev: tevent_context, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The rest comes with the next iterations."""
+        monkeypatch.setattr("tevent.signal.PIPE_SIZE", 4)
+        log: list[Any] = []
+        tevent_add_signal(ev, None, USR1, 0, recorder(log), None)
+        send(USR1, 10)
+        for _ in range(3):
+            assert tevent_loop_once(ev) == 0
+        assert log == [(USR1, 4), (USR1, 4), (USR1, 2)]
 
     def test_siginfo_calls_once_for_each(self, any_ev: tevent_context) -> None:
         """With SA_SIGINFO each occurrence is a call with count 1 and an object that knows the number."""
@@ -1068,6 +1078,18 @@ class TestForBackends:
         send(USR1)
         tevent_loop_once(ev)
         assert log == [f"<siginfo si_signo={USR1}>"]
+
+
+    def test_a_freed_context(self, ev: tevent_context) -> None:
+        """It goes to talloc's abort function; where that returns there is no event."""
+        talloc_free(ev)
+        reasons: list[str] = []
+        talloc_set_abort_fn(reasons.append)
+        try:
+            assert tevent_add_signal(ev, None, USR1, 0, recorder([]), None) is None
+        finally:
+            talloc_set_abort_fn(None)
+        assert reasons == ["Bad talloc magic value - access after free"]
 
 
 class TestPlatformWithoutEpoll:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backend_kit import BACKENDS, aborts, context, debug_of, loop_until
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_parent, talloc_set_memlimit, talloc_steal
+from talloc_py import (
+    TALLOC_CTX,
+    talloc_free,
+    talloc_new,
+    talloc_parent,
+    talloc_set_abort_fn,
+    talloc_set_memlimit,
+    talloc_steal,
+)
 from tevent import (
     _sys,
     get_errno,
@@ -299,6 +308,26 @@ class TestProxy:
         with pytest.raises(TypeError):
             tevent_threaded_context()
 
+    def test_a_freed_context(self, ev: tevent_context) -> None:
+        """It goes to talloc's abort function; where that returns there is neither proxy nor handle."""
+        talloc_free(ev)
+        reasons: list[str] = []
+        talloc_set_abort_fn(reasons.append)
+        try:
+            assert tevent_thread_proxy_create(ev) is None
+            assert tevent_threaded_context_create(None, ev) is None
+        finally:
+            talloc_set_abort_fn(None)
+        assert reasons == ["Bad talloc magic value - access after free"] * 2
+
+    def test_a_handle_freed_after_its_context(self) -> None:
+        """Nothing is left to do."""
+        owner = talloc_new(None)
+        with context() as ev:
+            tctx = threaded(owner, ev)
+        assert talloc_free(tctx) == 0
+        talloc_free(owner)
+
     def test_dropped_without_free(self) -> None:
         """A proxy that nobody freed is reported when it is collected, and its pipe is closed."""
         before = len(os.listdir("/proc/self/fd"))
@@ -308,10 +337,9 @@ class TestProxy:
             talloc_free(tp.read_fde)
             tp.read_fde = None
             talloc_steal(None, tp)
-            held = [tp]
             del tp
             with pytest.warns(ResourceWarning, match="unclosed <tevent_thread_proxy"):
-                held.clear()
+                gc.collect()
         assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from backend_kit import BACKENDS, aborts, context, debug_of, loop_until, pipe
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_parent, talloc_set_memlimit
+from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_parent, talloc_set_abort_fn, talloc_set_memlimit
 from tevent import (
     TEVENT_FD_READ,
     TEVENT_FD_WRITE,
@@ -172,6 +172,19 @@ class TestCreating:
         with pytest.raises(TypeError):
             tevent_context_wrapper_create(main, None, make_ops(), 5)  # type: ignore[type-var]
         assert not main.wrappers
+
+    def test_of_a_freed_context(self, main: tevent_context) -> None:
+        """It goes to talloc's abort function; where that returns nothing is made and nothing used."""
+        talloc_free(main)
+        reasons: list[str] = []
+        talloc_set_abort_fn(reasons.append)
+        try:
+            assert tevent_context_wrapper_create(main, None, make_ops(), wrap_state) == (None, None)
+            assert tevent_context_push_use(main) is False
+            assert tevent_context_is_wrapper(main) is False
+        finally:
+            talloc_set_abort_fn(None)
+        assert reasons == ["Bad talloc magic value - access after free"] * 3
 
     def test_memory_limit(self, main: tevent_context) -> None:
         """Where the wrapper or its state does not fit there is neither."""
@@ -760,6 +773,10 @@ class TestUseStack:
         tevent_add_timer(wrap_ev, None, SOON, lambda *args: tevent_context_pop_use(wrap_ev), None)
         with pytest.raises(tevent_abort_error, match="tevent_wrapper stack already empty"):
             tevent_loop_once(main)
+        tevent_add_timer(wrap_ev, None, SOON, lambda *args: tevent_context_pop_use(wrap_ev), None)
+        with aborts() as reasons:
+            assert tevent_loop_once(main) == 0
+        assert reasons == ["tevent_wrapper stack already empty"]
         tevent_context_push_use(main)
         tevent_add_timer(wrap_ev, None, SOON, lambda *args: tevent_context_pop_use(wrap_ev), None)
         with pytest.raises(tevent_abort_error, match="tevent_wrapper_pop_use mismatch ev!"):
