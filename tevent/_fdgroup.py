@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["fd_group"]
 
 _READ = 1
-_WRITE = 2
 _ERROR = 4
 
 
@@ -61,11 +60,6 @@ class fd_group:
                 self.members.append(fde)
                 return fde
         return None
-
-    def clear_writeable(self) -> None:
-        """Take TEVENT_FD_WRITE from all members."""
-        for fde in self.members:
-            fde.flags &= ~_WRITE
 
     def _check_invariants(self) -> None:
         """Assert what must hold; for tests."""

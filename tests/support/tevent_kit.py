@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from talloc_py import TALLOC_CTX
 from tevent import _sys as tevent_sys
 from tevent import (
     get_errno,
@@ -12,16 +13,32 @@ from tevent import (
     tevent_context,
     tevent_context_init_byname,
     tevent_context_set_wait_timeout,
+    tevent_context_wrapper_create,
     tevent_loop_once,
+    tevent_wrapper_ops,
 )
 
 if TYPE_CHECKING:
     import pytest
 
-    from talloc_py import TALLOC_CTX
-
 #: As errno: something that no call sets.
 UNTOUCHED = 4711
+
+
+def wrapper_of(main: tevent_context) -> tevent_context:
+    """A wrapper around *main* that does nothing of its own."""
+    names = [
+        f"{when}_{kind}_handler" for when in ("before", "after") for kind in ("fd", "timer", "immediate", "signal")
+    ]
+    ops = tevent_wrapper_ops(
+        name="plain",
+        before_use=lambda *_: True,
+        after_use=lambda *_: None,
+        **{name: lambda *_: None for name in names},  # type: ignore[arg-type]
+    )
+    wrapper, _ = tevent_context_wrapper_create(main, main, ops, TALLOC_CTX)
+    assert wrapper is not None
+    return wrapper
 
 
 class Failure(Exception):

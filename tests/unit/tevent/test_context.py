@@ -10,7 +10,7 @@ import warnings
 from typing import Any
 
 import pytest
-from tevent_kit import Clock, Failure, Recorder, context, turns
+from tevent_kit import Clock, Failure, Recorder, context, turns, wrapper_of
 
 from talloc_py import (
     TALLOC_CTX,
@@ -19,6 +19,7 @@ from talloc_py import (
     talloc_new,
     talloc_parent,
     talloc_reparent,
+    talloc_set_abort_fn,
     talloc_set_memlimit,
 )
 from tevent import (
@@ -44,12 +45,16 @@ from tevent import (
     tevent_fd_set_close_fn,
     tevent_fd_set_flags,
     tevent_fd_set_tag,
+    tevent_get_trace_timer_callback,
+    tevent_loop_allow_nesting,
     tevent_loop_once,
     tevent_loop_set_nesting_hook,
     tevent_loop_until,
     tevent_loop_wait,
     tevent_re_initialise,
     tevent_schedule_immediate,
+    tevent_set_debug,
+    tevent_set_max_debug_level,
     tevent_set_trace_fd_callback,
     tevent_set_trace_immediate_callback,
     tevent_set_trace_signal_callback,
@@ -141,6 +146,47 @@ class TestInit:
         talloc_free(epoll_ev)
         with pytest.raises(RuntimeError, match="access after free"):
             call(epoll_ev)
+
+    @pytest.mark.parametrize(
+        ("call", "result"),
+        [
+            (tevent_loop_once, -1),
+            (tevent_loop_wait, -1),
+            (tevent_re_initialise, -1),
+            (tevent_signal_support, False),
+            (lambda ev: tevent_loop_until(ev, lambda _: True, None), -1),
+            (lambda ev: tevent_context_set_wait_timeout(ev, 1), 0),
+            (lambda ev: tevent_add_timer(ev, None, timeval(0, 0), nothing, None), None),
+            (lambda ev: tevent_add_fd(ev, None, 0, 0, nothing, None), None),
+            (lambda ev: tevent_set_debug(ev, None, None), -1),
+            (lambda ev: tevent_set_max_debug_level(ev, 3), 0),
+            (lambda ev: tevent_set_trace_timer_callback(ev, None, None), None),
+            (lambda ev: tevent_get_trace_timer_callback(ev), (None, None)),
+            (lambda ev: tevent_loop_set_nesting_hook(ev, None, None), None),
+            (lambda ev: tevent_loop_allow_nesting(ev), None),
+            (lambda ev: tevent_common_wakeup_init(ev), 22),
+            (lambda ev: tevent_schedule_immediate(tevent_create_immediate(None), ev, nothing, None), None),
+        ],
+    )
+    def test_dead_context_and_an_abort_function_that_returns(
+        self, call: Any, result: Any, epoll_ev: tevent_context
+    ) -> None:
+        """The value of failure, and nothing happens."""
+        reasons: list[str] = []
+        talloc_free(epoll_ev)
+        talloc_set_abort_fn(reasons.append)
+        try:
+            assert call(epoll_ev) == result
+        finally:
+            talloc_set_abort_fn(None)
+        assert reasons == ["Bad talloc magic value - access after free"]
+
+    def test_on_a_wrapper(self, epoll_ev: tevent_context, aborts: list[str]) -> None:
+        """A wrapper cannot be re-initialised nor emptied."""
+        wrapper = wrapper_of(epoll_ev)
+        assert tevent_re_initialise(wrapper) == -1
+        assert tevent_common_context_destructor(wrapper) == 0
+        assert aborts == ["tevent_common_context_destructor() active on wrapper"] * 2
 
 
 class TestFree:

@@ -7,7 +7,7 @@ import errno
 from typing import Any
 
 import pytest
-from tevent_kit import UNTOUCHED, Recorder, context, turns
+from tevent_kit import UNTOUCHED, Recorder, context, turns, wrapper_of
 
 from talloc_py import TALLOC_CTX, talloc_free
 from tevent import (
@@ -103,6 +103,22 @@ class TestLevels:
             tevent_set_debug(epoll_ev, "stderr", None)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="ev must be a tevent_context, not TALLOC_CTX"):
             tevent_set_debug(top, None, None)  # type: ignore[arg-type]
+
+
+class TestWrapper:
+    def test_set_debug(self, epoll_ev: tevent_context, aborts: list[str]) -> None:
+        """Abort, then -1 and EINVAL."""
+        set_errno(0)
+        assert tevent_set_debug(wrapper_of(epoll_ev), print, None) == -1
+        assert get_errno() == errno.EINVAL
+        assert aborts == ["tevent_set_debug() on wrapper"]
+
+    def test_messages_go_to_the_main_context(self, epoll_ev: tevent_context, log: Recorder) -> None:
+        """Its function, its level; nothing once it is gone."""
+        tevent_set_debug(epoll_ev, log.debug, None)
+        wrapper = wrapper_of(epoll_ev)
+        tevent_debug(wrapper, TEVENT_DEBUG_ERROR, "heard")
+        assert log.take() == [(1, "heard")]
 
 
 class TestMessages:

@@ -17,6 +17,7 @@ from talloc_py import (
     talloc_get_name,
     talloc_new,
     talloc_parent,
+    talloc_set_abort_fn,
     talloc_set_memlimit,
 )
 from tevent import (
@@ -664,6 +665,24 @@ class TestWithoutHandler:
                 break
         assert aborts == ["event without a handler"]
         assert not fde.busy
+
+
+class TestReturningAborts:
+    def test_dead_events(self, epoll_ev: tevent_context, pipe: Pipe) -> None:
+        """Where talloc's abort function returns, a dead event is like none."""
+        reasons: list[str] = []
+        fde = add(epoll_ev, pipe[0], R, None)
+        talloc_free(fde)
+        talloc_set_abort_fn(reasons.append)
+        try:
+            assert tevent_fd_get_flags(fde) == 0
+            assert tevent_fd_get_tag(fde) == 0
+            tevent_fd_set_tag(fde, 1)
+            tevent_fd_set_flags(fde, R)
+            tevent_fd_set_close_fn(fde, None)
+        finally:
+            talloc_set_abort_fn(None)
+        assert len(reasons) == 5
 
 
 class TestForBackends:

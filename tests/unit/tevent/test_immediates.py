@@ -374,7 +374,8 @@ class TestForBackends:
         im = create(ev)
         tevent_threaded_schedule_immediate(tctx, im, log.immediate, "thread")
         tevent_schedule_immediate(im, ev, log.immediate, "direct")
-        assert aborts == ["tevent_immediate is being scheduled by a thread"]
+        assert talloc_free(im) == -1
+        assert aborts == ["tevent_immediate is being scheduled by a thread"] * 2
         turns(ev)
         assert log.take() == ["thread"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tevent_kit import Failure, Recorder, context, turns
+from tevent_kit import Failure, Recorder, context, turns, wrapper_of
 
 from talloc_py import TALLOC_CTX, talloc_free
 from tevent import (
@@ -160,6 +160,15 @@ class TestAllowed:
         assert tevent_loop_once(ev) == 0
         assert log.take() == [-1, True]
         assert im._talloc_chunk.obj is None
+
+    def test_not_with_wrappers(self, epoll_ev: tevent_context, aborts: list[str]) -> None:
+        """Neither on a wrapper nor on a context that has one."""
+        wrapper = wrapper_of(epoll_ev)
+        tevent_loop_allow_nesting(wrapper)
+        tevent_loop_allow_nesting(epoll_ev)
+        assert aborts == ["tevent_loop_allow_nesting() on wrapper", "tevent_loop_allow_nesting() with wrapper"]
+        assert not epoll_ev.nesting_allowed
+        assert not wrapper.nesting_allowed
 
 
 class TestHook:

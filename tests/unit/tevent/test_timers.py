@@ -14,6 +14,7 @@ from talloc_py import (
     talloc_get_name,
     talloc_new,
     talloc_parent,
+    talloc_set_abort_fn,
     talloc_set_destructor,
     talloc_set_memlimit,
 )
@@ -342,6 +343,23 @@ class TestForBackends:
         tevent_re_initialise(ev)
         assert tevent_common_invoke_timer_handler(detached, ZERO) == (0, False)
         assert log.take() == []
+
+
+class TestReturningAborts:
+    def test_dead_timers(self, ev: tevent_context, log: Recorder) -> None:
+        """Where talloc's abort function returns, a dead timer is like none."""
+        reasons: list[str] = []
+        te = add(ev, (5, 0), log.timer)
+        talloc_free(te)
+        talloc_set_abort_fn(reasons.append)
+        try:
+            tevent_update_timer(te, ZERO)
+            tevent_timer_set_tag(te, 5)
+            assert tevent_timer_get_tag(te) == 0
+        finally:
+            talloc_set_abort_fn(None)
+        assert len(reasons) == 3
+        assert not ev.timer_events
 
 
 class TestCost:

@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 import pytest
-from tevent_kit import Failure, Recorder, context, turns
+from tevent_kit import Failure, Recorder, context, turns, wrapper_of
 
 import tevent
 from talloc_py import TALLOC_CTX, talloc_free
@@ -98,6 +98,38 @@ class TestSetters:
             setter(top, None, None)
         with pytest.raises(TypeError, match="ev must be a tevent_context"):
             getter(None)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_on_a_wrapper(self, epoll_ev: tevent_context, aborts: list[str], kind: str) -> None:
+        """Abort, and nothing is set."""
+        wrapper = wrapper_of(epoll_ev)
+        setter, getter = setter_and_getter(kind)
+        setter(wrapper, print, None)
+        assert aborts == [f"tevent_set_trace_{kind}callback() on wrapper"]
+        assert getter(wrapper) == getter(epoll_ev) == (None, None)
+
+    def test_events_of_wrappers(self, epoll_ev: tevent_context, log: Recorder, pipe: tuple[int, int]) -> None:
+        """The callbacks of the main context see them too, and their handlers get the wrapper."""
+        wrapper = wrapper_of(epoll_ev)
+        for setter in (
+            tevent_set_trace_fd_callback,
+            tevent_set_trace_timer_callback,
+            tevent_set_trace_immediate_callback,
+        ):
+            setter(epoll_ev, log.event, "trace")
+        os.write(pipe[1], b"x")
+        fde = tevent_add_fd(wrapper, None, pipe[0], TEVENT_FD_READ, lambda *args: log.calls.append(args[0]), None)
+        tevent_add_timer(wrapper, None, timeval(0, 0), lambda *args: log.calls.append(args[0]), None)
+        im = tevent_create_immediate(epoll_ev)
+        assert im is not None
+        tevent_schedule_immediate(im, wrapper, lambda *args: log.calls.append(args[0]), None)
+        assert log.take() == [("trace", "ATTACH")] * 3
+        turns(epoll_ev, 2)
+        assert log.take() == [("trace", "BEFORE_HANDLER"), wrapper, ("trace", "DETACH")] * 2
+        turns(epoll_ev, 1)
+        assert log.take() == [("trace", "BEFORE_HANDLER"), wrapper]
+        talloc_free(fde)
+        assert log.take() == [("trace", "DETACH")]
 
     @pytest.mark.parametrize("kind", ["point", "fd", "signal", "timer", "immediate", "queue"])
     def test_callers_for_backends(self, epoll_ev: tevent_context, kind: str) -> None:
