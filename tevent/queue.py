@@ -353,7 +353,7 @@ def _add(
     try:
         _enter(queue, entry, ev, direct and req.fn is None)
     except BaseException:
-        # Raised by a trigger that ran here: the entry stays. By a trace callback before it was in the line: nothing does.
+        # Raised by a trigger that ran here: the entry stays. By a trace callback before it was in line: nothing does.
         if entry.q_queue is None and entry._talloc_chunk.obj is entry:
             free_chunk(entry._talloc_chunk, (_add.__code__, 0))
         raise

@@ -199,7 +199,8 @@ def _name_from_request(profile: tevent_req_profile) -> None:
         return
     if req.data is not None:
         profile.name = talloc_get_name(req.data)
-    elif req.op is not None:
+    else:
+        assert req.op is not None
         profile.name = req.op.name
 
 
@@ -216,16 +217,15 @@ def profile_for_subrequest(req: tevent_req, parent_req: tevent_req) -> bool:
 def profile_named(req: tevent_req) -> None:
     """The state of *req* exists by now: it gives the profile its name, and is the elder child."""
     profile = rare_of(req).profile
-    if profile is not None:
-        _name_from_request(profile)
-        talloc_steal(req, profile)
+    assert profile is not None
+    _name_from_request(profile)
+    talloc_steal(req, profile)
 
 
 def profile_finished(req: tevent_req) -> None:
     """Record the end of *req*, and hand a subrequest's profile over to the profile that it belongs to."""
     profile = rare_of(req).profile
-    if profile is None:
-        return
+    assert profile is not None
     _name_from_request(profile)
     profile.stop_location = req.finished
     profile.stop_time = _now()

@@ -28,6 +28,7 @@ from tevent import (
     TEVENT_REQ_RECEIVED,
     TEVENT_REQ_USER_ERROR,
     map_nt_error_from_unix_common,
+    ntstatus,
     tevent_abort_error,
     tevent_req,
     tevent_req_done,
@@ -154,6 +155,14 @@ class TestMap:
         known = {getattr(errno, name) for names in TABLE for name in names.split()}
         for number in set(range(-3, 200)) - known:
             assert map_nt_error_from_unix_common(number) == 0xC0000001
+
+
+    def test_errnos_that_the_platform_lacks_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The table names errnos; one that the system does not know is no error."""
+        monkeypatch.setattr(ntstatus, "_by_unix_error", {})
+        monkeypatch.setattr(ntstatus, "_UNIX_ERRORS", (("ENOSUCHERRNO EIO", 0xC0000185, 0x45D),))
+        assert map_nt_error_from_unix_common(errno.EIO) == 0xC0000185
+        assert map_nt_error_from_unix_common(errno.ENOENT) == 0xC0000001
 
 
 class TestError:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from req_kit import Bench, children, opened, state_of
+from req_kit import Bench, children, opened, silent_aborts, state_of
 
 from talloc_py import (
     talloc_abort_error,
@@ -303,6 +303,11 @@ class TestQueued:
         talloc_free(ops.queue)
         with pytest.raises(talloc_abort_error):
             queue_operation(ops.queue, req, lambda req: None)
+        req = ops.send()
+        with silent_aborts() as reasons:
+            assert not queue_operation(ops.queue, req, lambda req: None)
+        assert len(reasons) == 1
+        req = ops.send()
         with pytest.raises(TypeError):
             queue_operation(talloc_new(bench.root), req, lambda req: None)  # type: ignore[arg-type]
 

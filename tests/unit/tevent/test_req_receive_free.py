@@ -11,6 +11,7 @@ from req_kit import Bench, children, job_state, opened, silent_aborts, state_of
 from talloc_py import (
     talloc_abort_error,
     talloc_free,
+    talloc_free_children,
     talloc_get_name,
     talloc_named_const,
     talloc_new,
@@ -197,6 +198,48 @@ class TestReceived:
         talloc_set_destructor(state, None)
 
 
+class TestFreedFromWithin:
+    def test_cleanup_frees_its_request(self, bench: Bench) -> None:
+        """A cleanup function that frees its own request ends the finish sequence there."""
+        req, _ = bench.make(name="a")
+
+        def cleanup(req: tevent_req, req_state: int) -> None:
+            bench.log.append(int(req_state))
+            if req_state != TEVENT_REQ_RECEIVED:
+                talloc_free(req)
+
+        tevent_req_set_cleanup_fn(req, cleanup)
+        tevent_req_done(req)
+        assert bench.take() == [2, 6]
+
+    def test_callback_of_a_nested_finish_frees_the_request(self, bench: Bench) -> None:
+        """So does one that finishes it again where the callback frees it."""
+        req, _ = bench.make()
+
+        def fired(req: tevent_req) -> None:
+            bench.log.append("fired")
+            talloc_free(req)
+
+        tevent_req_set_callback(req, fired, None)
+        tevent_req_set_cleanup_fn(req, lambda req, req_state: tevent_req_done(req) if req_state == 3 else None)
+        tevent_req_error(req, 5)
+        assert bench.take() == ["fired"]
+
+    def test_its_children_freed_by_hand(self, bench: Bench) -> None:
+        """State, trigger and timer freed through the tree: the request can still be finished, received and freed."""
+        req, _ = bench.make(name="a")
+        tevent_req_post(req, bench.ev)
+        tevent_req_set_endtime(req, bench.ev, timeval(1, 0))
+        assert talloc_total_blocks(req) == 4
+        talloc_free_children(req)
+        assert talloc_total_blocks(req) == 1
+        tevent_req_done(req)
+        assert bench.take()[-1] == ("a", 2)
+        tevent_req_received(req)
+        bench.drain()
+        assert talloc_free(req) == 0
+
+
 class TestFree:
     def test_order(self, bench: Bench) -> None:
         """What received does comes first, then the other children newest first, then the request."""
@@ -307,6 +350,12 @@ class TestPoll:
         tevent_req_post(req, bench.ev)
         with pytest.raises(talloc_abort_error, match="access after free"):
             tevent_req_poll(req, bench.ev)
+        req, _ = bench.make()
+        tevent_req_set_callback(req, talloc_free, None)
+        tevent_req_post(req, bench.ev)
+        with silent_aborts() as reasons:
+            assert tevent_req_poll(req, bench.ev) is False
+        assert len(reasons) == 1
 
     def test_wrong_context_is_refused_also_for_a_finished_request(self, bench: Bench) -> None:
         """The arguments are checked before the state."""

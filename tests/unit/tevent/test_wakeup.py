@@ -122,6 +122,9 @@ class TestSend:
         talloc_free(ev)
         with pytest.raises(talloc_abort_error):
             tevent_wakeup_send(bench.root, ev, timeval(1, 0))
+        with silent_aborts() as reasons:
+            assert tevent_wakeup_send(bench.root, ev, timeval(1, 0)) is None
+        assert len(reasons) == 1
         assert talloc_total_blocks(bench.root) == before
 
 
