@@ -171,7 +171,8 @@ class tdgram_context(TALLOC_CTX):
         raise TypeError("a tdgram_context is made by a tdgram_* function, not by calling the class")
 
     def __repr__(self) -> str:
-        if self._talloc_chunk.obj is not self:
+        header = getattr(self, "_talloc_chunk", None)
+        if header is None or header.obj is not self:
             return "<tdgram_context, freed>"
         names = ("recvfrom_req", "sendto_req")
         busy = [name[:-4] for name in names if getattr(self, name) is not None]
@@ -242,7 +243,8 @@ def is_dgram(dgram: object) -> bool:
     """Whether *dgram* is a live datagram context; TypeError for anything else, abort function for a freed one."""
     if type(dgram) is not tdgram_context:
         raise TypeError(f"a tdgram_context is needed, not {type(dgram).__name__}")
-    if dgram._talloc_chunk.obj is not dgram:
+    header = getattr(dgram, "_talloc_chunk", None)
+    if header is None or header.obj is not dgram:
         bad_chunk(dgram)
         return False
     return True

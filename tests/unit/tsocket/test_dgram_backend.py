@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from errno import EBUSY, EINVAL, EIO, ENOMEM, ENOTCONN, ETIMEDOUT
 from typing import TYPE_CHECKING, Any
 
@@ -643,6 +644,14 @@ class TestBadArguments:
         """A destination is an address."""
         with pytest.raises(TypeError, match="tsocket_address is needed"):
             tdgram_sendto_send(top, loop.ev, box.dgram, b"x", bad)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_copy_of_a_context(self, top: TALLOC_CTX, loop: Loop, box: Box, name: str) -> None:
+        """A copy made by Python is no context, and is told from one."""
+        twin = copy.copy(box.dgram)
+        assert repr(twin) == "<tdgram_context, freed>"
+        with pytest.raises(talloc_abort_error, match="unknown value"):
+            SENDS[name](top, loop.ev, twin)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_freed(self, top: TALLOC_CTX, loop: Loop, box: Box, name: str) -> None:
