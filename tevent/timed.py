@@ -81,7 +81,8 @@ __all__ = [
 ]
 
 _allocate = object.__new__
-_tuple_new: Any = tuple.__new__
+# Half the cost of timeval(...).
+_tuple_new: Any = tuple.__new__  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # of what?
 _UINT32 = 2**32 - 1
 _ZERO = timeval(0, 0)
 
