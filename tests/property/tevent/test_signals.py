@@ -7,6 +7,7 @@ import os
 import signal
 from typing import Any
 
+from backend_kit import forget_signals
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
@@ -147,6 +148,7 @@ class Signals(RuleBasedStateMachine):
     def teardown(self) -> None:
         for ev in getattr(self, "contexts", []):
             talloc_free(ev)
+        forget_signals()
         assert signal.set_wakeup_fd(-1) == -1
 
 

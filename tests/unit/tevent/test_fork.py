@@ -12,7 +12,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backend_kit import BACKENDS, context, loop_until, pipe
+from backend_kit import BACKENDS, context, forget_signals, loop_until, pipe
 
 from talloc_py import talloc_free
 from tevent import (
@@ -67,6 +67,13 @@ def in_child(function: Callable[[], object]) -> str:
     os.close(reader)
     assert os.waitpid(pid, 0) == (pid, 0)
     return b"".join(parts).decode()
+
+
+@pytest.fixture(autouse=True)
+def no_signal_is_left_for_another_test() -> Iterator[None]:
+    forget_signals()
+    yield
+    forget_signals()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backend_kit import BACKENDS, aborts, context, loop_until, pipe
+from backend_kit import BACKENDS, aborts, context, forget_signals, loop_until, pipe
 
 from talloc_py import talloc_free, talloc_new, talloc_parent, talloc_set_abort_fn, talloc_set_memlimit, talloc_steal
 from tevent import (
@@ -61,8 +61,10 @@ USR2 = int(signal.SIGUSR2)
 
 @pytest.fixture(autouse=True)
 def dispositions_are_restored() -> Iterator[None]:
-    """Fail a test that leaves a handler or a wakeup descriptor behind."""
+    """Fail a test that leaves a handler or a wakeup descriptor behind; forget signals that nobody was told of."""
+    forget_signals()
     yield
+    forget_signals()
     assert [signal.getsignal(n) for n in (USR1, USR2)] == [signal.SIG_DFL] * 2
     assert signal.set_wakeup_fd(-1) == -1
 

@@ -12,7 +12,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backend_kit import BACKENDS, loop_until, pipe
+from backend_kit import BACKENDS, forget_signals, loop_until, pipe
 
 from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor
 from tevent import (
@@ -183,6 +183,13 @@ def registered() -> Iterator[None]:
     assert tevent_find_ops_byname("test select") is SELECT_OPS
     yield
     del _known.by_name["test select"]
+
+
+@pytest.fixture(autouse=True)
+def no_signal_is_left_for_another_test() -> Iterator[None]:
+    forget_signals()
+    yield
+    forget_signals()
 
 
 @pytest.fixture

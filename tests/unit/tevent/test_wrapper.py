@@ -9,7 +9,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backend_kit import BACKENDS, aborts, context, debug_of, loop_until, pipe
+from backend_kit import BACKENDS, aborts, context, debug_of, forget_signals, loop_until, pipe
 
 from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_parent, talloc_set_abort_fn, talloc_set_memlimit
 from tevent import (
@@ -91,7 +91,10 @@ def make_ops() -> tevent_wrapper_ops:
 
 @pytest.fixture(autouse=True)
 def the_use_stack_is_empty() -> Iterator[None]:
+    """Fail a test that leaves something in use; forget signals that nobody was told of."""
+    forget_signals()
     yield
+    forget_signals()
     left = list(_stack)
     _stack.clear()
     assert left == []
