@@ -240,7 +240,8 @@ class tevent_context(TALLOC_CTX):
         elif tv[0] == 0 and tv[1] == NEVER_ENDING:
             self.wait_us = 0
         else:
-            self.wait_us = tv[0] * 1000000 + tv[1]
+            # Not longer than the system calls take: 2**31 - 1 milliseconds.
+            self.wait_us = min(tv[0] * 1000000 + tv[1], NEVER_ENDING * 1000)
 
     @property
     def fd_events(self) -> event_list[tevent_fd]:

@@ -9,7 +9,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from backend_kit import context, debug_of, pipe
+from backend_kit import BACKENDS, context, debug_of, pipe
 
 from talloc_py import talloc_free, talloc_new
 from tevent import (
@@ -20,6 +20,7 @@ from tevent import (
     tevent_abort_error,
     tevent_add_fd,
     tevent_context_init_ops,
+    tevent_context_set_wait_timeout,
     tevent_create_immediate,
     tevent_fd_get_flags,
     tevent_fd_set_flags,
@@ -312,3 +313,15 @@ def tevent_find_ops(name: str) -> tevent_ops:
     ops = tevent_find_ops_byname(name)
     assert ops is not None
     return ops
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("secs", [2147484, 2**31 - 2, 2**31 - 1, 2**32 - 1])
+def test_very_long_waits(backend: str, secs: int) -> None:
+    """A wait timeout that no system call takes is as good as one that it takes."""
+    log: list[str] = []
+    with context(backend) as ev, pipe() as (_reader, writer):
+        tevent_context_set_wait_timeout(ev, secs)
+        tevent_add_fd(ev, None, writer, WRITE, lambda *args: log.append("ran"), None)
+        assert tevent_loop_once(ev) == 0
+    assert log == ["ran"]
