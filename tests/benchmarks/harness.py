@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -42,14 +43,38 @@ def per_item(work: Callable[[], object], count: int) -> float:
     return (time.process_time() - begin) / count * 1e6
 
 
-def measure(script: str, unit: str, count: int) -> float:
-    """Run one unit in a fresh process."""
-    command = [sys.executable, script, "--unit", unit, "--count", str(count)]
+def command(script: str, unit: str, count: int) -> list[str]:
+    """How one unit is run in a process of its own."""
+    return [sys.executable, script, "--unit", unit, "--count", str(count)]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run *command* with the packages of this tree; a failure ends the benchmark."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        raise SystemExit(f"{unit} failed:\n{done.stderr}")
-    return float(done.stdout)
+        raise SystemExit(f"{command} failed:\n{done.stderr}")
+    return done
+
+
+def measure(script: str, unit: str, count: int) -> float:
+    """The CPU time of one item, from a fresh process."""
+    return float(run(command(script, unit, count)).stdout)
+
+
+def instructions(script: str, unit: str, count: int) -> float:
+    """
+    The machine instructions of one item outside the kernel, counted by valgrind.
+
+    The difference of two runs leaves start and warm-up out. Unlike a time it is the same on a busy machine.
+    """
+    totals = []
+    for items in (count, 3 * count):
+        valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command(script, unit, items)]
+        found = re.search(r"Collected : (\d+)", run(valgrind).stderr)
+        assert found is not None
+        totals.append(int(found[1]))
+    return (totals[1] - totals[0]) / (2 * count)
 
 
 def main(
@@ -74,6 +99,9 @@ def main(
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each unit (default 5)")
     parser.add_argument("--count", type=int, default=None, help="items in each measurement")
     parser.add_argument("--only", default="", help="run the groups and units whose name contains this")
+    parser.add_argument(
+        "--instructions", action="store_true", help="count instructions with valgrind, once, instead of the time"
+    )
     parser.add_argument("--unit", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.unit:
@@ -87,11 +115,16 @@ def main(
     }
     wanted = [name for base, names in chosen.values() for name in names]
     results: dict[str, list[float]] = {name: [] for name in wanted}
-    for turn in range(args.rounds):
-        # Every second round the other way round: what comes first must not always be the same.
-        for name in wanted if turn % 2 == 0 else reversed(wanted):
-            results[name].append(measure(script, name, args.count or units[name][1]))
-    print(f"Python {sys.version.split()[0]}, {args.rounds} rounds, microseconds of CPU, medians")
+    if args.instructions:
+        for name in wanted:
+            results[name].append(instructions(script, name, args.count or 1000))
+        print(f"Python {sys.version.split()[0]}, instructions outside the kernel")
+    else:
+        for turn in range(args.rounds):
+            # Every second round the other way round: what comes first must not always be the same.
+            for name in wanted if turn % 2 == 0 else reversed(wanted):
+                results[name].append(measure(script, name, args.count or units[name][1]))
+        print(f"Python {sys.version.split()[0]}, {args.rounds} rounds, microseconds of CPU, medians")
     for heading, (base, names) in chosen.items():
         if names:
             table(heading, base, {name: results[name] for name in names})
@@ -104,4 +137,5 @@ def table(heading: str, base: str, results: dict[str, list[float]]) -> None:
     width = max(map(len, results))
     for name, values in results.items():
         ratio = f"{median[name] / median[base]:6.2f}" if base in median else "      "
-        print(f"  {name:{width}}  {median[name]:10.3f}  ({min(values):.3f} - {max(values):.3f})  {ratio}")
+        spread = f"({min(values):.3f} - {max(values):.3f})" if len(values) > 1 else ""
+        print(f"  {name:{width}}  {median[name]:12.3f}  {spread:24}  {ratio}")
