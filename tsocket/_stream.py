@@ -84,8 +84,6 @@ if TYPE_CHECKING:
         def stop_monitor(self, req: tevent_req) -> None: ...
 
 
-
-
 IOV_MAX: Final = 1024
 _SSIZE_MAX: Final = 2**63 - 1
 _allocate = object.__new__
@@ -238,7 +236,7 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
     """
     copies = req.op_target.copies_vectors
     # Nearly always a list of these few types, which need no closer look.
-    if copies and type(vector) is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
+    if copies and vector.__class__ is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
         total = sum(map(len, vector))  # type: ignore[arg-type]
         if total and len(vector) <= IOV_MAX:
             req.op_vector = vector[:]
@@ -280,7 +278,7 @@ class stream_operation(operation):
 
     def __init__(self, name: str, stop: Callable[[tevent_req], None], direct: bool) -> None:
         super().__init__(name, stop)
-        self.direct = direct
+        self.direct: bool = direct
 
 
 def stop_operation(req: tevent_req) -> None:
@@ -325,12 +323,16 @@ def new_operation(
     mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
 ) -> tevent_req | None:
     """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
-    if (
-        type(stream) is not tstream_context
-        or stream._talloc_chunk.obj is not stream
-        or type(ev) is not tevent_context
-        or ev._talloc_chunk.obj is not ev
-    ) and not (check_context(ev) and is_stream(stream)):
+    try:
+        usable = (
+            type(stream) is tstream_context
+            and stream._talloc_chunk.obj is stream
+            and type(ev) is tevent_context
+            and ev._talloc_chunk.obj is ev
+        )
+    except AttributeError:  # a copy was never a chunk
+        usable = False
+    if not usable and not (check_context(ev) and is_stream(stream)):
         return None
     return new_request(mem_ctx, depth, op, ev, stream)
 
