@@ -15,7 +15,7 @@ from tevent import (
     tevent_set_debug,
     tevent_set_max_debug_level,
 )
-from tevent.signal import state
+from tevent._sigcount import state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

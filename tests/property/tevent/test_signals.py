@@ -21,7 +21,7 @@ from tevent import (
     tevent_loop_once,
     tevent_re_initialise,
 )
-from tevent.signal import state
+from tevent._sigcount import state
 
 NUMBERS = (int(signal.SIGUSR1), int(signal.SIGUSR2))
 

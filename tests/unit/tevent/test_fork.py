@@ -36,7 +36,7 @@ from tevent import (
     timeval,
 )
 from tevent._notify import wakeup_channel
-from tevent.signal import state as signals
+from tevent._sigcount import state as signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -117,7 +117,7 @@ class TestDelivery:
 
     def test_more_occurrences_than_are_read_at_once(self, ev: tevent_context, monkeypatch: pytest.MonkeyPatch) -> None:
         """The rest comes with the next iterations."""
-        monkeypatch.setattr("tevent.signal.PIPE_SIZE", 4)
+        monkeypatch.setattr("tevent._sigcount.PIPE_SIZE", 4)
         log: list[Any] = []
         tevent_add_signal(ev, None, USR1, 0, recorder(log), None)
         send(USR1, 10)
