@@ -26,7 +26,7 @@ class fd_group:
     __slots__ = ("fd", "members")
 
     def __init__(self, fd: int) -> None:
-        self.fd = fd
+        self.fd: int = fd
         self.members: list[tevent_fd] = []
 
     def add(self, fde: tevent_fd) -> None:

@@ -46,8 +46,10 @@ class wakeup_channel:
         self.watched: dict[int, Callable[[], object]] = {}
         #: An fd event that does what `watch` could not.
         self.stand_in: tevent_fd | None = None
+        self.read_fd: int
+        self.write_fd: int
         self.read_fd, self.write_fd = _new_notification()
-        self.fd = self.read_fd
+        self.fd: int = self.read_fd
         if _sys.epoll is not None:
             try:
                 self.outer = _sys.epoll()

@@ -116,8 +116,8 @@ class operation:
     __slots__ = ("name", "stop")
 
     def __init__(self, name: str, stop: Callable[[tevent_req], None]) -> None:
-        self.name = name
-        self.stop = stop
+        self.name: str = name
+        self.stop: Callable[[tevent_req], None] = stop
 
 
 class rare_features:
@@ -127,7 +127,7 @@ class rare_features:
 
     def __init__(self) -> None:
         self.cancel: tevent_req_cancel_fn | None = None
-        self.cleaned = 0  # the highest state that the cleanup function has seen
+        self.cleaned: int = 0  # the highest state that the cleanup function has seen
         self.cleanup: tevent_req_cleanup_fn | None = None
         self.defer_ev: tevent_context | None = None
         self.print: tevent_req_print_fn | None = None
@@ -316,7 +316,7 @@ def new_request(
     header = link(req, mem_ctx, tevent_req, destroy)
     if header is None:
         return None
-    req._talloc_chunk = header
+    req._talloc_chunk = header  # type: ignore[misc]  # the slot is that of the base class
     frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
     req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op_step = req.q_queue = None

@@ -92,8 +92,8 @@ class fd_table:
         #: Events that were not there yet at the last wait: what that found is none of their business.
         self.fresh: set[tevent_fd] = set()
         #: The places to be given away next, at the head and at the end.
-        self.first = -1
-        self.last = 0
+        self.first: int = -1
+        self.last: int = 0
 
     def add(self, fde: tevent_fd) -> None:
         """Enter an event that has just become the head of the context's list."""
@@ -158,11 +158,11 @@ class poll_state:
         self.registered: dict[int, int] = {}
         #: Descriptors whose registration may have to change.
         self.changed: set[int] = set()
-        self.table = fd_table()
+        self.table: fd_table = fd_table()
         #: poll_mt: other threads may change the context during the wait.
-        self.shared = shared
+        self.shared: bool = shared
         #: A thread waits, or is about to.
-        self.waiting = False
+        self.waiting: bool = False
 
     def sync(self) -> None:
         """Bring the registrations up to date."""

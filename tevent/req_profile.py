@@ -100,12 +100,12 @@ class tevent_req_profile(TALLOC_CTX):
         self._req: tevent_req | None = None  # the request that still writes here
         self.name: str | None = None
         self.start_location: Location | str | None = None
-        self.start_time = _NEVER
+        self.start_time: timeval = _NEVER
         self.stop_location: Location | str | None = None
-        self.stop_time = _NEVER
-        self.pid = 0
-        self.state = TEVENT_REQ_INIT.value
-        self.user_error = 0
+        self.stop_time: timeval = _NEVER
+        self.pid: int = 0
+        self.state: int = TEVENT_REQ_INIT.value
+        self.user_error: int = 0
 
 
 def _live(profile: tevent_req_profile) -> bool:
@@ -403,9 +403,7 @@ def tevent_req_profile_set_name(profile: tevent_req_profile, name: str | None) -
     return profile.name is not None
 
 
-def tevent_req_profile_set_start(
-    profile: tevent_req_profile, start_location: str | None, start_time: timeval
-) -> bool:
+def tevent_req_profile_set_start(profile: tevent_req_profile, start_location: str | None, start_time: timeval) -> bool:
     """
     Say where and when the request was made.
 

@@ -124,17 +124,33 @@ class tevent_wrapper_ops:
             [tevent_context, Any, tevent_context, tevent_signal, int, int, Any, str], object
         ],
     ) -> None:
-        self.name = name
-        self.before_use = before_use
-        self.after_use = after_use
-        self.before_fd_handler = before_fd_handler
-        self.after_fd_handler = after_fd_handler
-        self.before_timer_handler = before_timer_handler
-        self.after_timer_handler = after_timer_handler
-        self.before_immediate_handler = before_immediate_handler
-        self.after_immediate_handler = after_immediate_handler
-        self.before_signal_handler = before_signal_handler
-        self.after_signal_handler = after_signal_handler
+        self.name: str = name
+        self.before_use: Callable[[tevent_context, Any, tevent_context], bool] = before_use
+        self.after_use: Callable[[tevent_context, Any, tevent_context], object] = after_use
+        self.before_fd_handler: Callable[[tevent_context, Any, tevent_context, tevent_fd, int, str], object] = (
+            before_fd_handler
+        )
+        self.after_fd_handler: Callable[[tevent_context, Any, tevent_context, tevent_fd, int, str], object] = (
+            after_fd_handler
+        )
+        self.before_timer_handler: Callable[
+            [tevent_context, Any, tevent_context, tevent_timer, timeval, timeval, str], object
+        ] = before_timer_handler
+        self.after_timer_handler: Callable[
+            [tevent_context, Any, tevent_context, tevent_timer, timeval, timeval, str], object
+        ] = after_timer_handler
+        self.before_immediate_handler: Callable[
+            [tevent_context, Any, tevent_context, tevent_immediate, str], object
+        ] = before_immediate_handler
+        self.after_immediate_handler: Callable[[tevent_context, Any, tevent_context, tevent_immediate, str], object] = (
+            after_immediate_handler
+        )
+        self.before_signal_handler: Callable[
+            [tevent_context, Any, tevent_context, tevent_signal, int, int, Any, str], object
+        ] = before_signal_handler
+        self.after_signal_handler: Callable[
+            [tevent_context, Any, tevent_context, tevent_signal, int, int, Any, str], object
+        ] = after_signal_handler
 
     def __repr__(self) -> str:
         return f"<tevent_wrapper_ops {self.name!r}>"
@@ -146,17 +162,17 @@ class wrapper_glue:
     __slots__ = ("busy", "destroyed", "main_ev", "ops", "private_state", "unpushed", "wrap_ev")
 
     def __init__(self, wrap_ev: tevent_context, main_ev: tevent_context, ops: tevent_wrapper_ops) -> None:
-        self.wrap_ev = wrap_ev
+        self.wrap_ev: tevent_context = wrap_ev
         #: None once the main context is gone, or the wrapper itself.
         self.main_ev: tevent_context | None = main_ev
-        self.ops = ops
+        self.ops: tevent_wrapper_ops = ops
         self.private_state: Any = None
         #: On the use stack.
-        self.busy = False
+        self.busy: bool = False
         #: Freed, maybe not yet really.
-        self.destroyed = False
+        self.destroyed: bool = False
         #: Handlers that run although the wrapper could not be put on the stack, and the abort function returned.
-        self.unpushed = 0
+        self.unpushed: int = 0
 
     def before(self, kind: str, *args: object) -> None:
         """Put the wrapper on the use stack and call its ``before_<kind>_handler``; if that raises it is off again."""

@@ -236,10 +236,11 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
     """
     copies = req.op_target.copies_vectors
     # Nearly always a list of these few types, which need no closer look.
-    if copies and vector.__class__ is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
-        total = sum(map(len, vector))  # type: ignore[arg-type]
-        if total and len(vector) <= IOV_MAX:
-            req.op_vector = vector[:]
+    plain: Any = vector if copies and vector.__class__ is list else None
+    if plain is not None and (_WRITABLE if writable else _READABLE).issuperset(map(type, plain)):
+        total = sum(map(len, plain))
+        if total and len(plain) <= IOV_MAX:
+            req.op_vector = plain[:]
             req.op_ret = req.op_left = total
             return
     total = check_vector(vector)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
-from warnings import warn
 
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
 from tevent import get_errno, set_errno
@@ -34,7 +33,6 @@ from .stream_backend import tstream_context_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Final
 
     from tevent.req import tevent_req

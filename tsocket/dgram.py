@@ -138,13 +138,20 @@ class tdgram_context_ops:
         disconnect_send: Callable[[TALLOC_CTX, tevent_context, tdgram_context], tevent_req | None] | None = None,
         disconnect_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
     ) -> None:
-        self.name = name
-        self.recvfrom_send = recvfrom_send
-        self.recvfrom_recv = recvfrom_recv
-        self.sendto_send = sendto_send
-        self.sendto_recv = sendto_recv
-        self.disconnect_send = disconnect_send
-        self.disconnect_recv = disconnect_recv
+        self.name: str | None = name
+        self.recvfrom_send: Callable[[TALLOC_CTX, tevent_context, tdgram_context], tevent_req | None] | None = (
+            recvfrom_send
+        )
+        self.recvfrom_recv: Callable[[tevent_req, TALLOC_CTX], Received] | None = recvfrom_recv
+        self.sendto_send: (
+            Callable[[TALLOC_CTX, tevent_context, tdgram_context, Any, tsocket_address | None], tevent_req | None]
+            | None
+        ) = sendto_send
+        self.sendto_recv: Callable[[tevent_req], tuple[int, int]] | None = sendto_recv
+        self.disconnect_send: Callable[[TALLOC_CTX, tevent_context, tdgram_context], tevent_req | None] | None = (
+            disconnect_send
+        )
+        self.disconnect_recv: Callable[[tevent_req], tuple[int, int]] | None = disconnect_recv
 
     def __repr__(self) -> str:
         return f"tdgram_context_ops(name={self.name!r})"

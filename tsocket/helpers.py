@@ -106,10 +106,10 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         return get_errno() or EIO
     if vector is None or len(vector) == 0:
         return 0
-    if type(vector) is talloc_list:
+    if type(vector) is talloc_list:  # its __class__ says something else
         req.op_given = vector
     try:
-        if not start_readv(req, vector, _pdu_read, at_once):
+        if not start_readv(req, vector, _pdu_read, at_once):  # pyright: ignore[reportUnknownArgumentType]  # the list's
             return ENOMEM
     except BadVector as bad:
         err: int = bad.args[0]

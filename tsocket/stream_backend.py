@@ -73,16 +73,24 @@ class tstream_context_ops:
         monitor_send: Callable[[TALLOC_CTX, tevent_context, tstream_context], tevent_req | None] | None = None,
         monitor_recv: Callable[[tevent_req], tuple[int, int]] | None = None,
     ) -> None:
-        self.name = name
-        self.pending_bytes = pending_bytes
-        self.readv_send = readv_send
-        self.readv_recv = readv_recv
-        self.writev_send = writev_send
-        self.writev_recv = writev_recv
-        self.disconnect_send = disconnect_send
-        self.disconnect_recv = disconnect_recv
-        self.monitor_send = monitor_send
-        self.monitor_recv = monitor_recv
+        self.name: str | None = name
+        self.pending_bytes: Callable[[tstream_context], int] | None = pending_bytes
+        self.readv_send: Callable[[TALLOC_CTX, tevent_context, tstream_context, Any], tevent_req | None] | None = (
+            readv_send
+        )
+        self.readv_recv: Callable[[tevent_req], tuple[int, int]] | None = readv_recv
+        self.writev_send: Callable[[TALLOC_CTX, tevent_context, tstream_context, Any], tevent_req | None] | None = (
+            writev_send
+        )
+        self.writev_recv: Callable[[tevent_req], tuple[int, int]] | None = writev_recv
+        self.disconnect_send: Callable[[TALLOC_CTX, tevent_context, tstream_context], tevent_req | None] | None = (
+            disconnect_send
+        )
+        self.disconnect_recv: Callable[[tevent_req], tuple[int, int]] | None = disconnect_recv
+        self.monitor_send: Callable[[TALLOC_CTX, tevent_context, tstream_context], tevent_req | None] | None = (
+            monitor_send
+        )
+        self.monitor_recv: Callable[[tevent_req], tuple[int, int]] | None = monitor_recv
 
 
 def tstream_context_create(

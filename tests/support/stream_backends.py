@@ -425,7 +425,7 @@ class ScriptedStream:
             assert req is not None
             self.waiting[name] = req
             # On the request, not on its state: it goes when the request goes, not when that is received.
-            talloc_set_destructor(talloc_new(req), lambda _: self.freed.append(name) or 0)
+            talloc_set_destructor(talloc_new(req), lambda _: self.freed.append(name))
             if name in self.at_once:
                 self.answer(name, *self.at_once[name])
                 tevent_req_post(req, ev)

@@ -301,7 +301,8 @@ def write_now(loop: Loop, stream: tstream_context, data: bytes) -> tuple[int, in
     req = writev(loop, None, stream, data)
     seen = loop.watch(req, tstream_writev_recv, free=True)
     loop.until(lambda: seen.calls)
-    return seen.result
+    result: tuple[int, int] = seen.result
+    return result
 
 
 def finished_with(loop: Loop, req: tevent_req, recv: Any, error: int) -> None:

@@ -34,7 +34,7 @@ def wrapper_of(main: tevent_context) -> tevent_context:
         name="plain",
         before_use=lambda *_: True,
         after_use=lambda *_: None,
-        **{name: lambda *_: None for name in names},  # type: ignore[arg-type]
+        **{name: lambda *_: None for name in names},
     )
     wrapper, _ = tevent_context_wrapper_create(main, main, ops, TALLOC_CTX)
     assert wrapper is not None
