@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from stream_kit import Loop, Wire, tcp_sockets
+
 from talloc_py import TALLOC_CTX, talloc_free, talloc_new
 
 if TYPE_CHECKING:
