@@ -619,4 +619,3 @@ def tevent_queue_wait_recv(req: tevent_req) -> bool:
     ok = req.status == DONE
     tevent_req_received(req)
     return ok
-

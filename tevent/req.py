@@ -149,8 +149,8 @@ def tevent_req_data(req: tevent_req, type: type[T]) -> T:
         if header.name is type and header.obj is data:
             state: T = data  # pyright: ignore[reportAssignmentType]  # the name says so
             return state
-    state = talloc_get_type_abort(data, type)
-    return state
+    checked: T = talloc_get_type_abort(data, type)
+    return checked
 
 
 def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:

@@ -68,8 +68,8 @@ if TYPE_CHECKING:
         """
         What a stream needs below it.
 
-        ``readv``, ``writev``, ``disconnect`` and ``monitor`` start what ``req`` asks for on ``req.op_ev`` and return True;
-        the end is told later, never inside the call, through `readv_over` and its like.  False is lack of memory.
+        ``readv``, ``writev``, ``disconnect`` and ``monitor`` start what ``req`` asks for on ``req.op_ev`` and return
+        True; the end is told later, never inside the call, through `readv_over` and its like.  False is lack of memory.
         The ``stop`` functions forget a request whose end nobody wants to hear of any more.
         """
 
@@ -386,9 +386,9 @@ def refuse_oom(req: tevent_req) -> tevent_req:
     return req
 
 
-# Each start function puts the request into the busy slot of its kind and hands it to the transport. When that has done its
-# part it sets op_ret and op_err and calls op_done, from the loop: here one of the functions named *_over below, which empty
-# the slot before anybody hears of the end.
+# Each start function puts the request into the busy slot of its kind and hands it to the transport. When that has done
+# its part it sets op_ret and op_err and calls op_done, from the loop: here one of the functions named *_over below,
+# which empty the slot before anybody hears of the end.
 
 
 def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
@@ -400,8 +400,8 @@ def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], No
 
         vector: Where to read to.
 
-        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno. It has to
-            do what `readv_over` does first.
+        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno. It has
+            to do what `readv_over` does first.
 
         at_once: Look whether the bytes are there before waiting for them.
 

@@ -2,11 +2,11 @@
 """
 Streams over BSD sockets: TCP, unix, and whatever descriptor ``readv(2)`` and ``writev(2)`` take.
 
-Mirrors the stream part of ``lib/tsocket/tsocket_bsd.c``.  `tstream_bsd` is the transport below such a stream: it knows one
-read and one write that wait, keeps one fd event for both, and makes no requests of its own.
+Mirrors the stream part of ``lib/tsocket/tsocket_bsd.c``.  `tstream_bsd` is the transport below such a stream: it knows
+one read and one write that wait, keeps one fd event for both, and makes no requests of its own.
 
-Cost: a read that waits is one wake-up and one ``readv``; interest in reading is left on afterwards, so that the next read
-changes nothing.  A write is one ``writev``, without the event loop, as long as the system takes everything.
+Cost: a read that waits is one wake-up and one ``readv``; interest in reading is left on afterwards, so that the next
+read changes nothing.  A write is one ``writev``, without the event loop, as long as the system takes everything.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class tstream_bsd(TALLOC_CTX):
 
             self.fd = -1
             _sys.close(fd)  # first: the warning may be an exception
-            warnings.warn(f"unfreed stream on descriptor {fd}", ResourceWarning, source=self)
+            warnings.warn(f"unfreed stream on descriptor {fd}", ResourceWarning, stacklevel=2, source=self)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -352,8 +352,8 @@ def tstream_bsd_existing_socket(mem_ctx: TALLOC_CTX | None, fd: int) -> tuple[in
     Args:
         mem_ctx: The owner of the stream.
 
-        fd: A connected socket, a pipe, or whatever can be read and written by vectors. It must be non-blocking already, and
-            belongs to the stream from now on. Nothing is checked here.
+        fd: A connected socket, a pipe, or whatever can be read and written by vectors. It must be non-blocking already,
+            and belongs to the stream from now on. Nothing is checked here.
 
     Returns:
         ``(0, stream)``; ``(-1, None)`` with errno ENOMEM where a memory limit forbids it.
@@ -377,8 +377,8 @@ def tstream_unix_socketpair(
     struct tstream_context **stream2)``
 
     Returns:
-        ``(0, stream1, stream2)``, each a child of its own context and independent of the other; ``(-1, None, None)`` with
-        errno.
+        ``(0, stream1, stream2)``, each a child of its own context and independent of the other; ``(-1, None, None)``
+        with errno.
     """
     try:
         fds = list(_sys.socketpair(_sys.AF_UNIX, _sys.SOCK_STREAM))

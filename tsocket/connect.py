@@ -2,8 +2,8 @@
 """
 Connecting streams: TCP and unix.
 
-Mirrors the connect part of ``lib/tsocket/tsocket_bsd.c``.  The state of the request owns the descriptor until the result is
-received: freeing the request closes it.
+Mirrors the connect part of ``lib/tsocket/tsocket_bsd.c``.  The state of the request owns the descriptor until the
+result is received: freeing the request closes it.
 """
 
 from __future__ import annotations
@@ -219,8 +219,9 @@ def tstream_unix_connect_send(
 
         remote: The peer.
 
-    Errors of `tstream_unix_connect_recv`: EINVAL for addresses of the wrong family, EADDRINUSE for a path that exists, ENOENT
-    and ECONNREFUSED for a peer that is not there, EAGAIN for one whose backlog is full, EPROTOTYPE for a datagram socket.
+    Errors of `tstream_unix_connect_recv`: EINVAL for addresses of the wrong family, EADDRINUSE for a path that exists,
+    ENOENT and ECONNREFUSED for a peer that is not there, EAGAIN for one whose backlog is full, EPROTOTYPE for a
+    datagram socket.
     """
     return _connect_send(mem_ctx, ev, local, remote, _UNIX)
 

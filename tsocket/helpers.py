@@ -2,12 +2,12 @@
 """
 PDUs, and operations that wait for their turn in a queue.
 
-Mirrors ``lib/tsocket/tsocket_helpers.c``.  A PDU is read as a chain of vectors: a function of the caller's looks at what has
-arrived and says where the next bytes go, until it asks for none.  The queue helpers start an operation when those before
-it have been freed.
+Mirrors ``lib/tsocket/tsocket_helpers.c``.  A PDU is read as a chain of vectors: a function of the caller's looks at
+what has arrived and says where the next bytes go, until it asks for none.  The queue helpers start an operation when
+those before it have been freed.
 
-Each public function makes one request and drives the stream's inner layer directly, so a queued PDU costs one request like
-a plain read.
+Each public function makes one request and drives the stream's inner layer directly, so a queued PDU costs one request
+like a plain read.
 """
 
 from __future__ import annotations
@@ -158,18 +158,18 @@ def tstream_readv_pdu_send(
 
         stream: The stream.
 
-        next_vector_fn: Called with *stream*, *next_vector_private* and a context to allocate on, which lives as long as the
-            request's result is not received: the first time inside this call, then whenever the vector it gave last is
-            full. It returns ``(0, vector)`` for more bytes, ``(0, [])`` when the PDU is complete, or ``(-1, None)`` after
-            `set_errno` to give up. The buffers are its own business.
+        next_vector_fn: Called with *stream*, *next_vector_private* and a context to allocate on, which lives as long as
+            the request's result is not received: the first time inside this call, then whenever the vector it gave last
+            is full. It returns ``(0, vector)`` for more bytes, ``(0, [])`` when the PDU is complete, or ``(-1, None)``
+            after `set_errno` to give up. The buffers are its own business.
 
         next_vector_private: Any object.
 
     Returns:
         The request; None where a memory limit forbids it.
 
-    An exception of *next_vector_fn* leaves this function, and no request remains; or the loop call in which it was raised,
-    and the request stays in progress without touching the stream until it is freed.
+    An exception of *next_vector_fn* leaves this function, and no request remains; or the loop call in which it was
+    raised, and the request stays in progress without touching the stream until it is freed.
     """
     req = _pdu_request(mem_ctx, ev, stream, READV_PDU, next_vector_fn, next_vector_private)
     if req is None:
@@ -242,8 +242,8 @@ def tstream_readv_pdu_queue_send(
     struct tstream_context *stream, struct tevent_queue *queue, tstream_readv_pdu_next_vector_t next_vector_fn,
     void *next_vector_private)``
 
-    As `tstream_readv_pdu_send`, started at once if *queue* is empty and running. The request holds its place until it is
-    **freed**: without a `talloc_free` after the ``_recv`` the queue stands still. Every error arrives from the loop.
+    As `tstream_readv_pdu_send`, started at once if *queue* is empty and running. The request holds its place until it
+    is **freed**: without a `talloc_free` after the ``_recv`` the queue stands still. Every error arrives from the loop.
     """
     req = _pdu_request(mem_ctx, ev, stream, READV_PDU_QUEUE, next_vector_fn, next_vector_private)
     return None if req is None else queue_operation(queue, req, _pdu_queue_run)
@@ -288,9 +288,9 @@ def tstream_writev_queue_send(
     C: ``struct tevent_req *tstream_writev_queue_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
     struct tstream_context *stream, struct tevent_queue *queue, struct iovec *vector, size_t count)``
 
-    As `tstream_writev_send`, started at once if *queue* is empty and running. Nothing is copied before that: what the vector
-    and its buffers hold then is what is sent. The request holds its place until it is **freed**. Every error but a wrong
-    type arrives from the loop.
+    As `tstream_writev_send`, started at once if *queue* is empty and running. Nothing is copied before that: what the
+    vector and its buffers hold then is what is sent. The request holds its place until it is **freed**. Every error but
+    a wrong type arrives from the loop.
     """
     if vector is not None and type(queue) is tevent_queue and queue.length:
         check_buffers(vector)  # while the caller can still be told
@@ -338,8 +338,8 @@ def tdgram_sendto_queue_send(
     struct tdgram_context *dgram, struct tevent_queue *queue, const uint8_t *buf, size_t len,
     struct tsocket_address *dst)``
 
-    As `tdgram_sendto_send`, started at once if *queue* is empty and running; *buf* and *dst* are used when the turn comes. The
-    request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
+    As `tdgram_sendto_send`, started at once if *queue* is empty and running; *buf* and *dst* are used when the turn
+    comes. The request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
     """
     check_datagram(buf, dst)
     req = new_dgram_operation(mem_ctx, ev, dgram, SENDTO_QUEUE)

@@ -2,8 +2,8 @@
 """
 Streams: one interface over every kind of byte stream.
 
-Mirrors the stream half of ``lib/tsocket/tsocket.c``; what the functions here have in common, and the layer below them, is
-in `tsocket._stream`, backends of one's own in `tsocket.stream_backend`.
+Mirrors the stream half of ``lib/tsocket/tsocket.c``; what the functions here have in common, and the layer below them,
+is in `tsocket._stream`, backends of one's own in `tsocket.stream_backend`.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def tstream_pending_bytes(stream: tstream_context) -> int:
     C: ``ssize_t tstream_pending_bytes(struct tstream_context *stream)``
 
     Returns:
-        The number of bytes, 0 included; -1 with errno set: ENOTCONN for a disconnected stream, else the errno that reads
-        and writes will give.
+        The number of bytes, 0 included; -1 with errno set: ENOTCONN for a disconnected stream, else the errno that
+        reads and writes will give.
     """
     if not is_stream(stream):
         return -1
@@ -130,7 +130,8 @@ def tstream_readv_recv(req: tevent_req) -> tuple[int, int]:
     C: ``int tstream_readv_recv(struct tevent_req *req, int *perrno)``
 
     Returns:
-        ``(bytes, 0)``, the sum of the vector's lengths, or ``(-1, errno)``; EIO while *req* is in progress, which ends it.
+        ``(bytes, 0)``, the sum of the vector's lengths, or ``(-1, errno)``; EIO while *req* is in progress, which ends
+        it.
     """
     return int_recv(req, READV)
 
@@ -171,8 +172,8 @@ def tstream_disconnect_send(
     C: ``struct tevent_req *tstream_disconnect_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
     struct tstream_context *stream)``
 
-    Errors of `tstream_disconnect_recv`: EBUSY while a read or write is outstanding, EALREADY while another disconnect is,
-    ENOTCONN if the stream is disconnected already.
+    Errors of `tstream_disconnect_recv`: EBUSY while a read or write is outstanding, EALREADY while another disconnect
+    is, ENOTCONN if the stream is disconnected already.
     """
     req = new_operation(mem_ctx, ev, stream, DISCONNECT, 3)
     return None if req is None else _run(req, _start_disconnect)
@@ -204,17 +205,15 @@ def tstream_disconnect_recv(req: tevent_req) -> tuple[int, int]:
     return result
 
 
-def tstream_monitor_send(
-    mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context
-) -> tevent_req | None:
+def tstream_monitor_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context) -> tevent_req | None:
     """
     Wait until *stream* fails, without reading from it.
 
     C: ``struct tevent_req *tstream_monitor_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev,
     struct tstream_context *stream)``
 
-    Errors of `tstream_monitor_recv`: EALREADY while another monitor is outstanding, ECONNABORTED while a disconnect is and
-    after one, else what any operation of the backend has failed with.
+    Errors of `tstream_monitor_recv`: EALREADY while another monitor is outstanding, ECONNABORTED while a disconnect is
+    and after one, else what any operation of the backend has failed with.
 
     Callbacks: always one turn of the loop after the error was found.
     """

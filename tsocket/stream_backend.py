@@ -2,8 +2,8 @@
 """
 Streams on a backend of one's own.
 
-Mirrors the part of ``lib/tsocket/tsocket_internal.h`` that is about streams.  A backend brings its operations as pairs of
-``_send`` and ``_recv`` functions and a state; `_OpsTransport` drives them for the layer in `tsocket._stream`.
+Mirrors the part of ``lib/tsocket/tsocket_internal.h`` that is about streams.  A backend brings its operations as pairs
+of ``_send`` and ``_recv`` functions and a state; `_OpsTransport` drives them for the layer in `tsocket._stream`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ class tstream_context_ops:
 
     C: ``struct tstream_context_ops``
 
-    Each ``_send`` takes ``(mem_ctx, ev, stream[, vector])`` and returns a request; a request that is finished already must
-    have been posted with `tevent_req_post`. Each ``_recv`` takes that request and returns ``(ret, perrno)``. ``monitor_send``
-    and ``monitor_recv`` may be left out.
+    Each ``_send`` takes ``(mem_ctx, ev, stream[, vector])`` and returns a request; a request that is finished already
+    must have been posted with `tevent_req_post`. Each ``_recv`` takes that request and returns ``(ret, perrno)``.
+    ``monitor_send`` and ``monitor_recv`` may be left out.
     """
 
     __slots__ = (
@@ -107,7 +107,8 @@ def tstream_context_create(
 
         ops: The backend's operations.
 
-        type: The class of the backend's state, derived from `TALLOC_CTX`. Put destructors on the state, not on the stream.
+        type: The class of the backend's state, derived from `TALLOC_CTX`. Put destructors on the state, not on the
+            stream.
 
     Returns:
         The stream and the state, its child; ``(None, None)`` where a memory limit forbids it.

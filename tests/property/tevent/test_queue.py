@@ -41,8 +41,20 @@ Op = tuple[str, int, int]
 OPS = st.tuples(
     st.sampled_from(
         [
-            "add", "add_entry", "optimize", "optimize", "blocker", "free_entry", "free_entry", "free_req", "free_queue",
-            "stop", "start", "untrigger", "callback", "raise",
+            "add",
+            "add_entry",
+            "optimize",
+            "optimize",
+            "blocker",
+            "free_entry",
+            "free_entry",
+            "free_req",
+            "free_queue",
+            "stop",
+            "start",
+            "untrigger",
+            "callback",
+            "raise",
         ]
     ),
     st.integers(0, 5),

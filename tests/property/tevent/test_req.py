@@ -48,8 +48,21 @@ DONE, USER_ERROR, TIMED_OUT, NO_MEMORY, RECEIVED = 2, 3, 4, 5, 6
 OPS = st.tuples(
     st.sampled_from(
         [
-            "done", "error", "oom", "nomem", "notify", "post", "defer", "undefer", "endtime", "reset", "received",
-            "free", "cancel", "steal", "raise",
+            "done",
+            "error",
+            "oom",
+            "nomem",
+            "notify",
+            "post",
+            "defer",
+            "undefer",
+            "endtime",
+            "reset",
+            "received",
+            "free",
+            "cancel",
+            "steal",
+            "raise",
         ]
     ),
     st.integers(0, 7),

@@ -156,7 +156,6 @@ class TestMap:
         for number in set(range(-3, 200)) - known:
             assert map_nt_error_from_unix_common(number) == 0xC0000001
 
-
     def test_errnos_that_the_platform_lacks_are_left_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The table names errnos; one that the system does not know is no error."""
         monkeypatch.setattr(ntstatus, "_by_unix_error", {})

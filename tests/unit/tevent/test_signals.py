@@ -586,9 +586,7 @@ class TestForeignWakeupDescriptor:
         ours.close()
         theirs.close()
 
-    def test_it_is_served_and_restored(
-        self, ev: tevent_context, foreign: tuple[socket.socket, socket.socket]
-    ) -> None:
+    def test_it_is_served_and_restored(self, ev: tevent_context, foreign: tuple[socket.socket, socket.socket]) -> None:
         """The descriptor of before gets a byte for each occurrence and is back at the end."""
         reader, writer = foreign
         signal.set_wakeup_fd(writer.fileno())
@@ -991,9 +989,7 @@ class TestTrace:
             tevent_re_initialise(ev)
         assert log == [(b, 1), (a, 1)]
 
-    def test_a_raising_detach_does_no_harm(
-        self, ev: tevent_context, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_raising_detach_does_no_harm(self, ev: tevent_context, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is reported as a destructor's exception; the event goes, the handler of before is back."""
         reported: list[Any] = []
         monkeypatch.setattr("sys.unraisablehook", lambda args: reported.append(args.exc_type))
@@ -1080,7 +1076,6 @@ class TestForBackends:
         send(USR1)
         tevent_loop_once(ev)
         assert log == [f"<siginfo si_signo={USR1}>"]
-
 
     def test_a_freed_context(self, ev: tevent_context) -> None:
         """It goes to talloc's abort function; where that returns there is no event."""
