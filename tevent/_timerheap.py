@@ -49,7 +49,7 @@ class timer_queue:
         self.front_first = self.front_last = None
         self.heap: list[int] = []
         self.live: dict[int, tevent_timer] = {}
-        self.serial = 0
+        self.serial: int = 0
 
     def first(self) -> tevent_timer | None:
         """The timer that fires next."""
