@@ -359,14 +359,37 @@ class Queues(RuleBasedStateMachine):
         self.model.run(op)
         self.library.run(op)
 
-    @rule(which=st.integers(0, 5), number=st.integers(0, 5))
-    def add(self, which: int, number: int) -> None:
-        self.operation(("optimize", which, number))
+    # Rules are drawn with equal chances; what is interesting in sequences has rules of its own.
 
-    @rule()
-    def turn(self) -> None:
-        self.model.turn()
-        self.library.turn()
+    @rule(how=st.sampled_from(["add", "optimize"]), which=st.sampled_from([0, 0, 0, 1]), number=st.integers(0, 3))
+    def add(self, how: str, which: int, number: int) -> None:
+        self.operation((how, which, number))
+
+    @rule(number=st.integers(0, 3), on=st.integers(0, 1))
+    def callback_then_add(self, number: int, on: int) -> None:
+        self.operation(("callback", number, on))
+        self.operation(("optimize", 1, number))
+
+    @rule(name=st.sampled_from(["stop", "start", "untrigger"]))
+    def stop_or_start(self, name: str) -> None:
+        self.operation((name, 0, 0))
+
+    @rule(name=st.sampled_from(["free_entry", "free_req"]), which=st.sampled_from([0, 0, 1, 2]))
+    def free(self, name: str, which: int) -> None:
+        self.operation((name, which, 0))
+
+    @rule(name=st.sampled_from(["add", "optimize"]))
+    def freed_before_its_turn(self, name: str) -> None:
+        """An entry comes and goes, so that its immediate meets the next one."""
+        self.operation(("add", 0, 0))
+        self.operation(("free_entry", 0, 0))
+        self.operation((name, 0, 1))
+
+    @rule(times=st.integers(1, 3))
+    def turn(self, times: int) -> None:
+        for _ in range(times):
+            self.model.turn()
+            self.library.turn()
 
     @rule(number=st.integers(0, REQS - 1))
     def count(self, number: int) -> None:

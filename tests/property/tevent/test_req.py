@@ -421,10 +421,27 @@ class Requests(RuleBasedStateMachine):
         self.model.run(op)
         self.library.run(op)
 
-    @rule()
-    def turn(self) -> None:
-        self.model.turn()
-        self.library.turn()
+    # Rules are drawn with equal chances; what is interesting in sequences has rules of its own.
+
+    @rule(ops=st.lists(OPS.filter(lambda op: op[0] != "raise"), min_size=1, max_size=4))
+    def operations(self, ops: list[Op]) -> None:
+        for op in ops:
+            self.operation(op)
+
+    @rule(name=st.sampled_from(["post", "defer", "endtime", "done", "error"]), number=st.integers(0, 2))
+    def on_the_eldest(self, name: str, number: int) -> None:
+        self.operation((name, number, number + 1))
+
+    @rule(name=st.sampled_from(["post", "defer", "endtime"]))
+    def twice_around_another(self, name: str) -> None:
+        for number in (0, 1, 0):
+            self.operation((name, number, 2))
+
+    @rule(times=st.integers(1, 3))
+    def turn(self, times: int) -> None:
+        for _ in range(times):
+            self.model.turn()
+            self.library.turn()
 
     @rule()
     def count(self) -> None:
