@@ -395,7 +395,15 @@ def tevent_loop_once(ev: tevent_context) -> int:
         return _loop_once_watched(ev)
     ev.level = 1
     try:
-        result: int = ev.ops.once(ev)
+        ops = ev.ops
+        node = ev.im_first
+        if node is not None and ops.plain_loop and not loop_state.signals:
+            # What every loop_once that begins with before_wait() would do: a call less for each immediate.
+            node.fire()
+            result = 0
+        else:
+            once = ops.once
+            result = once(ev)
     finally:
         ev.level = 0
     if not ev.lean or trace.call_depth_users:

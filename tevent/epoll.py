@@ -347,7 +347,8 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
         return after_timeout(ev)
     fd, events = ready[0]
     fde = state.table.get(fd)
-    if type(fde) is not tevent_fd or events & _TROUBLE or fde.handler is None or fde.wrapper or ev.trace_fd is not None:
+    handler = fde.handler if type(fde) is tevent_fd else None
+    if handler is None or events & _TROUBLE or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
         return 0
     # The usual case of run_fd(), spelled out: one descriptor, one event, no trouble, nobody looking on.
@@ -355,7 +356,7 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     was_busy = fde.busy
     fde.busy = True
     try:
-        fde.handler(ev, fde, flags & fde.flags, fde.private_data)
+        handler(ev, fde, flags & fde.flags, fde.private_data)
     finally:
         fde.busy = was_busy
         if fde.destroyed and not was_busy:

@@ -161,17 +161,17 @@ def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
 
     None and an object of another type go to talloc's abort function.
     """
-    if not is_request(req):
-        return None  # type: ignore[return-value]
-    pvt: Any = req.pvt
     try:
+        pvt: Any = req.pvt
         header = pvt._talloc_chunk
-        if header.name is type and header.obj is pvt:
+        if header.name is type and header.obj is pvt and req._talloc_chunk.obj is req:
             found: T = pvt  # what it is by far the most often, answered without a call
             return found
     except Exception:  # no chunk, or whatever a user's __getattr__ raises: said below
         pass
-    data: T = talloc_get_type_abort(pvt, type)
+    if not is_request(req):
+        return None  # type: ignore[return-value]
+    data: T = talloc_get_type_abort(req.pvt, type)
     return data
 
 

@@ -274,11 +274,13 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> 
         writer = bsd.writer
         if bsd._write(writer):
             bsd._stop_writing()
-            writer.op_done(writer)
+            done = writer.op_done
+            done(writer)
     elif reader is not None:
         if bsd._read(reader):
             bsd.reader = None
-            reader.op_done(reader)
+            done = reader.op_done
+            done(reader)
     else:
         # Data that nobody asked for: do not spin on it, the next read asks again.
         tevent_fd_set_flags(fde, fde.flags & ~_READ)
@@ -290,7 +292,8 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
         if bsd._read(reader):  # what has arrived before the end is still good
             bsd.reader = None
-            reader.op_done(reader)
+            done = reader.op_done
+            done(reader)
         return
     if reader is None and writer is None and bsd.stream.monitor_req is None:
         # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
@@ -302,17 +305,20 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
     if (flags & _WRITE and writer is not None) or (reader is None and writer is not None):
         bsd._stop_writing()
         bsd._failed(writer, bsd.error)
-        writer.op_done(writer)
+        done = writer.op_done
+        done(writer)
     elif reader is not None:
         bsd.reader = None
         bsd._failed(reader, bsd.error)
-        reader.op_done(reader)
+        done = reader.op_done
+        done(reader)
     else:
         monitor = bsd.stream.monitor_req
         assert monitor is not None
         bsd._forget_event()
         bsd._failed(monitor, bsd.error)
-        monitor.op_done(monitor)
+        done = monitor.op_done
+        done(monitor)
 
 
 def _destroy(bsd: tstream_bsd) -> int:

@@ -99,7 +99,8 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
     if req.op_given is not None:
         talloc_free(req.op_given)
         req.op_given = None
-    ret, vector = req.op_next(req.op_target, req.op_private, req)
+    next_vector = req.op_next
+    ret, vector = next_vector(req.op_target, req.op_private, req)
     if req.op_next is None:
         return _STARTED  # the function has freed its own request, or received it: nobody waits for the rest
     if ret == -1:
