@@ -196,6 +196,8 @@ def _abandon(child: chunk, heir: chunk | None, dying: chunk, errors: list[BaseEx
     """Move a child that cannot be freed away: to *heir*, else to the owner of the chunk that is dying."""
     if (heir is None or heir is world.null) and dying.parent is not None:
         heir = dying.parent
+        if heir is child:
+            heir = None  # a loop of owners: the child would stay where it is, and C never come to an end
     if heir is not None and heir.obj is None:
         heir = None  # freed meanwhile by a destructor; C would use freed memory
     try:

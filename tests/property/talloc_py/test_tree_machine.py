@@ -96,7 +96,9 @@ def free_children(node, asked):
             continue
         heir = child.refs[0].owner if child.refs else None
         if not free(child, asked) and child.owner is node:
-            move(child, heir if heir is not None else node.owner)
+            # In a loop of owners the child may be its own grandparent.  C never comes to an end then.
+            grandparent = None if node.owner is child else node.owner
+            move(child, heir if heir is not None else grandparent)
 
 
 def unlink(owner, node, asked):

@@ -209,6 +209,16 @@ class TestOwners:
         assert t.talloc_free(a) == 0
         assert gone == ["a", "b"]
 
+    def test_loop_with_a_refusal_ends(self):
+        """In a loop the refusing child is its own grandparent: it goes to the top level, asked once."""
+        a = named(None, "a")
+        b = named(a, "b")
+        t.talloc_steal(b, a)
+        asked = []
+        t.talloc_set_destructor(b, lambda q: asked.append(q) or -1)
+        assert t.talloc_free(a) == 0
+        assert (asked, t.talloc_parent(b), t.talloc_total_blocks(b)) == ([b], None, 1)
+
 
 class TestReferences:
     def test_count_and_blocks(self):
