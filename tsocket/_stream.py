@@ -31,7 +31,6 @@ from talloc_py.core import (
 )
 from talloc_py.names import talloc_get_name
 from tevent import trace
-from tevent._base import check_context
 from tevent._request import (
     DONE,
     NO_MEMORY,
@@ -41,14 +40,12 @@ from tevent._request import (
     conclude,
     finish,
     is_request,
-    new_request,
     operation,
     receive,
     schedule,
     tevent_req,
     unschedule,
 )
-from tevent.context import tevent_context
 from tevent.req import tevent_req_received
 
 from .address import iovec
@@ -56,7 +53,7 @@ from .address import iovec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Final, Protocol
+    from typing import Any, Final, NoReturn, Protocol
 
     from typing_extensions import Buffer
 
@@ -68,13 +65,24 @@ if TYPE_CHECKING:
         """
         What a stream needs below it.
 
-        ``readv``, ``writev``, ``disconnect`` and ``monitor`` start what ``req`` asks for on ``req.op_ev`` and return
-        True; the end is told later, never inside the call, through `readv_over` and its like.  False is lack of memory.
-        The ``stop`` functions forget a request whose end nobody wants to hear of any more.
+        The start functions begin what ``req`` asks for on ``req.op_ev`` and return True; the end is told later, never
+        inside the call: they call its ``op_done`` from the loop, with the result in ``op_ret`` and ``op_err``.  False is
+        lack of memory, BadVector a refusal.  The ``stop`` functions forget a request whose end nobody wants to hear of
+        any more.
         """
 
-        def readv(self, req: tevent_req, at_once: bool) -> bool: ...
-        def writev(self, req: tevent_req) -> bool: ...
+        def start_readv(
+            self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool
+        ) -> bool:
+            """
+            Read until *vector* is full; *done* becomes the request's ``op_done``, which does what `readv_over` does.
+
+            *at_once*: look whether the bytes are there before waiting for them.
+            """
+
+        def start_writev(self, req: tevent_req, vector: Vector) -> bool:
+            """Write the whole of *vector*; the end is `writev_over`."""
+
         def disconnect(self, req: tevent_req) -> bool: ...
         def monitor(self, req: tevent_req) -> bool: ...
         def pending_bytes(self) -> int: ...
@@ -100,7 +108,6 @@ class tstream_context(TALLOC_CTX):
 
     __slots__ = (
         "__weakref__",
-        "copies_vectors",
         "disconnect_req",
         "monitor_req",
         "ops",
@@ -113,7 +120,6 @@ class tstream_context(TALLOC_CTX):
     ops: tstream_context_ops
     private_data: TALLOC_CTX  # the backend's state chunk
     transport: Transport
-    copies_vectors: bool  # False: a backend gets the very vector that the caller gave
     read_req: tevent_req | None
     write_req: tevent_req | None
     disconnect_req: tevent_req | None
@@ -136,7 +142,6 @@ def new_stream(mem_ctx: TALLOC_CTX | None, ops: tstream_context_ops) -> tstream_
     if attach(stream, mem_ctx, tstream_context, _destroy) is None:
         return None
     stream.ops = ops
-    stream.copies_vectors = True
     stream.read_req = stream.write_req = stream.disconnect_req = stream.monitor_req = None
     return stream
 
@@ -234,18 +239,16 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         BadVector: As `check_vector`.
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
-    copies = req.op_target.copies_vectors
     # Nearly always a list of these few types, which need no closer look.
-    plain: Any = vector if copies and vector.__class__ is list else None
-    if plain is not None and (_WRITABLE if writable else _READABLE).issuperset(map(type, plain)):
-        total = sum(map(len, plain))
-        if total and len(plain) <= IOV_MAX:
-            req.op_vector = plain[:]
+    if type(vector) is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
+        total = sum(map(len, vector))  # type: ignore[arg-type]
+        if total and len(vector) <= IOV_MAX:
+            req.op_vector = vector[:]
             req.op_ret = req.op_left = total
             return
     total = check_vector(vector)
     assert vector is not None
-    req.op_vector = [_buffer(item, writable) for item in vector] if copies else vector
+    req.op_vector = [_buffer(item, writable) for item in vector]
     req.op_ret = req.op_left = total
 
 
@@ -278,8 +281,8 @@ class stream_operation(operation):
     __slots__ = ("direct",)
 
     def __init__(self, name: str, stop: Callable[[tevent_req], None], direct: bool) -> None:
-        super().__init__(name, stop)
-        self.direct: bool = direct
+        super().__init__(name, stop, tstream_context, is_stream)
+        self.direct = direct
 
 
 def stop_operation(req: tevent_req) -> None:
@@ -318,24 +321,6 @@ READV: Final = stream_operation("struct tstream_readv_state", stop_operation, Tr
 WRITEV: Final = stream_operation("struct tstream_writev_state", stop_operation, True)
 DISCONNECT: Final = stream_operation("struct tstream_disconnect_state", stop_operation, True)
 MONITOR: Final = stream_operation("struct tstream_monitor_state", stop_operation, True)
-
-
-def new_operation(
-    mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstream_context, op: operation, depth: int
-) -> tevent_req | None:
-    """The request of an operation on *stream*; its location is that of the frame *depth* levels up."""
-    try:
-        usable = (
-            type(stream) is tstream_context
-            and stream._talloc_chunk.obj is stream
-            and type(ev) is tevent_context
-            and ev._talloc_chunk.obj is ev
-        )
-    except AttributeError:  # a copy was never a chunk
-        usable = False
-    if not usable and not (check_context(ev) and is_stream(stream)):
-        return None
-    return new_request(mem_ctx, depth, op, ev, stream)
 
 
 def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: int) -> None:
@@ -386,61 +371,14 @@ def refuse_oom(req: tevent_req) -> tevent_req:
     return req
 
 
-# Each start function puts the request into the busy slot of its kind and hands it to the transport. When that has done
-# its part it sets op_ret and op_err and calls op_done, from the loop: here one of the functions named *_over below,
-# which empty the slot before anybody hears of the end.
+# A transport's start_readv() and start_writev() do what the core of C does first: they look at the vector, refuse what cannot
+# be done now, and put the request into the busy slot of its kind. When the transport has done its part it sets op_ret and
+# op_err and calls op_done, from the loop: one of the functions below, which empty the slot before anybody hears of the end.
 
 
-def start_readv(req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
-    """
-    Read until *vector* is full, then call *done* from the loop.
-
-    Args:
-        req: The request that owns the operation.
-
-        vector: Where to read to.
-
-        done: Called with the request, whose ``op_ret`` is the number of bytes, or -1 and ``op_err`` the errno. It has
-            to do what `readv_over` does first.
-
-        at_once: Look whether the bytes are there before waiting for them.
-
-    Raises:
-        BadVector: The errno says why nothing was started.
-
-    Returns:
-        False for lack of memory.
-    """
-    stream: tstream_context = req.op_target
-    if type(vector) is list and len(vector) == 1 and type(vector[0]) is bytearray and stream.copies_vectors:
-        # prepare() for the usual vector of a read: 3 % of the round trip of a PDU.
-        total = len(vector[0])
-        if total == 0:
-            raise BadVector(errno.EINVAL)
-        req.op_vector = vector[:]
-        req.op_ret = req.op_left = total
-    else:
-        prepare(req, vector, True)
-    if stream.disconnect_req is not None:
-        raise BadVector(errno.ECONNABORTED)
-    if stream.read_req is not None:
-        raise BadVector(errno.EBUSY)
-    stream.read_req = req
-    req.op_done = done
-    return stream.transport.readv(req, at_once)
-
-
-def start_writev(req: tevent_req, vector: Vector) -> bool:
-    """As `start_readv`, for writing; the end is `writev_over`."""
-    stream: tstream_context = req.op_target
-    prepare(req, vector, False)
-    if stream.disconnect_req is not None:
-        raise BadVector(errno.ECONNABORTED)
-    if stream.write_req is not None:
-        raise BadVector(errno.EBUSY)
-    stream.write_req = req
-    req.op_done = writev_over
-    return stream.transport.writev(req)
+def refuse_busy(stream: tstream_context) -> NoReturn:
+    """Raise the BadVector for an operation that another one is in the way of."""
+    raise BadVector(errno.EBUSY if stream.disconnect_req is None else errno.ECONNABORTED)
 
 
 def readv_over(req: tevent_req) -> None:

@@ -26,16 +26,22 @@ from ._stream import (
     is_stream,
     later,
     new_stream,
+    prepare,
+    refuse_busy,
     tstream_context,
+    writev_over,
 )
 from .socket_error import samba_socket_poll_or_sock_error
 from .stream_backend import tstream_context_ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final
 
     from tevent.req import tevent_req
+
+    from ._stream import Vector
 
 __all__ = [
     "tstream_bsd_existing_socket",
@@ -133,35 +139,52 @@ class tstream_bsd(TALLOC_CTX):
 
     # -- the transport ------------------------------------------------------------------------------------------------
 
-    def readv(self, req: tevent_req, at_once: bool) -> bool:
-        """Start a read; its end is told to ``op_done``."""
+    def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
+        """Start a read."""
+        stream = self.stream
+        buffer = vector[0] if type(vector) is list and len(vector) == 1 else None
+        if type(buffer) is bytearray and buffer:  # the usual vector of a read, for which prepare() is too much
+            req.op_vector = [buffer]
+            req.op_ret = req.op_left = len(buffer)
+        else:
+            prepare(req, vector, True)
+        if stream.read_req is not None or stream.disconnect_req is not None:
+            refuse_busy(stream)
+        stream.read_req = req
+        req.op_done = done
         if self.fd == -1 or self.error:
-            later(req, req.op_done, -1, self.error if self.fd != -1 else ENOTCONN)
+            later(req, done, -1, self.error if self.fd != -1 else ENOTCONN)
             return True
         if (at_once or self.optimize) and self._read(req):
-            req.op_step = req.op_done
+            req.op_step = done
             schedule(req, req.op_ev)
             return True
         fde = self.fde
-        if self.ev is not req.op_ev or fde is None or fde.event_ctx is None or not fde.flags & _READ:
+        if fde is None or self.ev is not req.op_ev or fde.event_ctx is None or not fde.flags & _READ:
             err = self._wait(req.op_ev, _READ)
             if err:
-                later(req, req.op_done, -1, err)
+                later(req, done, -1, err)
                 return True
         self.reader = req
         return True
 
-    def writev(self, req: tevent_req) -> bool:
-        """Start a write; its end is told to ``op_done``."""
+    def start_writev(self, req: tevent_req, vector: Vector) -> bool:
+        """Start a write."""
+        stream = self.stream
+        prepare(req, vector, False)
+        if stream.write_req is not None or stream.disconnect_req is not None:
+            refuse_busy(stream)
+        stream.write_req = req
+        req.op_done = writev_over
         if self.fd == -1 or self.error:
-            later(req, req.op_done, -1, self.error if self.fd != -1 else ENOTCONN)
+            later(req, writev_over, -1, self.error if self.fd != -1 else ENOTCONN)
         elif self._write(req):
-            req.op_step = req.op_done
+            req.op_step = writev_over
             schedule(req, req.op_ev)
         else:
             err = self._wait(req.op_ev, _WRITE)
             if err:
-                later(req, req.op_done, -1, err)
+                later(req, writev_over, -1, err)
             else:
                 self.writer = req
         return True

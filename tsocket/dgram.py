@@ -25,13 +25,12 @@ from talloc_py.core import (
 )
 from talloc_py.names import talloc_get_type_abort
 from talloc_py.types import uint8_t
-from tevent._base import check_context
 from tevent._request import (
     DONE,
     IN_PROGRESS,
     finish,
     is_request,
-    new_request,
+    new_operation,
     operation,
     schedule,
     tevent_req,
@@ -295,26 +294,9 @@ def stop_dgram_operation(req: tevent_req) -> None:
     drop_sub(req)
 
 
-DGRAM_RECVFROM: Final = operation("struct tdgram_recvfrom_state", stop_dgram_operation)
-DGRAM_SENDTO: Final = operation("struct tdgram_sendto_state", stop_dgram_operation)
-DGRAM_DISCONNECT: Final = operation("struct tdgram_disconnect_state", stop_dgram_operation)
-
-
-def new_dgram_operation(
-    mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: tdgram_context, op: operation
-) -> tevent_req | None:
-    """The request of an operation on *dgram*, for the public function that calls this."""
-    if not check_context(ev) or not is_dgram(dgram):
-        return None
-    req = new_request(mem_ctx, 3)
-    if req is None:
-        return None
-    req.op = op
-    req.op_ev = ev
-    req.op_target = dgram
-    req.op_vector = req.op_more = req.op_sub = None
-    req.op_total = 0
-    return req
+DGRAM_RECVFROM: Final = operation("struct tdgram_recvfrom_state", stop_dgram_operation, tdgram_context, is_dgram)
+DGRAM_SENDTO: Final = operation("struct tdgram_sendto_state", stop_dgram_operation, tdgram_context, is_dgram)
+DGRAM_DISCONNECT: Final = operation("struct tdgram_disconnect_state", stop_dgram_operation, tdgram_context, is_dgram)
 
 
 def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tevent_req:
@@ -377,7 +359,7 @@ def tdgram_recvfrom_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: 
     Errors of `tdgram_recvfrom_recv`: EBUSY while another receive is outstanding, ENOTCONN after a disconnect, EINVAL if
     another operation waits on another *ev*, and those of the system.
     """
-    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_RECVFROM)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_RECVFROM, 2)
     return None if req is None else _run(req, _start_recvfrom)
 
 
@@ -489,7 +471,7 @@ def tdgram_sendto_send(
     disconnect, EMSGSIZE, and the others of ``sendto(2)``.
     """
     check_datagram(buf, dst)
-    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_SENDTO)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_SENDTO, 2)
     return None if req is None else _run(req, start_sendto, buf, dst, over)
 
 
@@ -537,7 +519,7 @@ def tdgram_disconnect_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram
     Errors of `tdgram_disconnect_recv`: EBUSY while a receive or a send is outstanding, ENOTCONN if it is closed
     already.
     """
-    req = new_dgram_operation(mem_ctx, ev, dgram, DGRAM_DISCONNECT)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_DISCONNECT, 2)
     return None if req is None else _run(req, _start_disconnect)
 
 

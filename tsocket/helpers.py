@@ -17,7 +17,7 @@ from errno import EINVAL, EIO, ENOMEM
 from talloc_py.array import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
 from tevent import get_errno
-from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, operation, schedule, tevent_req
+from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, new_operation, operation, schedule, tevent_req
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
 from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
@@ -29,17 +29,14 @@ from ._stream import (
     int_recv,
     is_stream,
     later,
-    new_operation,
     over,
     readv_over,
     refuse,
-    start_readv,
-    start_writev,
     stop_operation,
     stream_operation,
     tstream_context,
 )
-from .dgram import check_datagram, new_dgram_operation, start_sendto, stop_dgram_operation, tdgram_context
+from .dgram import check_datagram, is_dgram, start_sendto, stop_dgram_operation, tdgram_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +83,7 @@ def _pdu_stop(req: tevent_req) -> None:
 READV_PDU: Final = stream_operation("struct tstream_readv_pdu_state", _pdu_stop, False)
 READV_PDU_QUEUE: Final = stream_operation("struct tstream_readv_pdu_queue_state", _pdu_stop, False)
 WRITEV_QUEUE: Final = stream_operation("struct tstream_writev_queue_state", stop_operation, False)
-SENDTO_QUEUE: Final = operation("struct tdgram_sendto_queue_state", stop_dgram_operation)
+SENDTO_QUEUE: Final = operation("struct tdgram_sendto_queue_state", stop_dgram_operation, tdgram_context, is_dgram)
 
 
 def _pdu_ask(req: tevent_req, at_once: bool) -> int:
@@ -110,7 +107,7 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
     if type(vector) is talloc_list:  # its __class__ says something else
         req.op_given = vector
     try:
-        if not start_readv(req, vector, _pdu_read, at_once):  # pyright: ignore[reportUnknownArgumentType]  # the list's
+        if not req.op_target.transport.start_readv(req, vector, _pdu_read, at_once):
             return ENOMEM
     except BadVector as bad:
         err: int = bad.args[0]
@@ -203,7 +200,7 @@ def _pdu_request(
 ) -> tevent_req | None:
     if not callable(next_vector_fn):
         raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
-    req = new_operation(mem_ctx, ev, stream, op, 4)
+    req = new_operation(mem_ctx, ev, stream, op, 3)
     if req is not None:
         req.op_next = next_vector_fn
         req.op_private = next_vector_private
@@ -295,7 +292,7 @@ def tstream_writev_queue_send(
     """
     if vector is not None and type(queue) is tevent_queue and queue.length:
         check_buffers(vector)  # while the caller can still be told
-    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, 3)
+    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, 2)
     if req is None:
         return None
     req.op_private = vector
@@ -309,7 +306,7 @@ def _writev_queue_run(req: tevent_req) -> None:
     vector = req.op_private
     req.op_private = None
     try:
-        if not start_writev(req, vector):
+        if not req.op_target.transport.start_writev(req, vector):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         later(req, over, -1, bad.args[0])
@@ -343,7 +340,7 @@ def tdgram_sendto_queue_send(
     comes. The request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
     """
     check_datagram(buf, dst)
-    req = new_dgram_operation(mem_ctx, ev, dgram, SENDTO_QUEUE)
+    req = new_operation(mem_ctx, ev, dgram, SENDTO_QUEUE, 2)
     if req is None:
         return None
     req.op_private = (buf, dst)

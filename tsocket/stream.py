@@ -12,7 +12,7 @@ import errno
 
 from talloc_py.core import TALLOC_CTX, free_chunk
 from tevent import get_errno
-from tevent._request import is_request, rare_of, tevent_req
+from tevent._request import is_request, new_operation, rare_of, tevent_req
 from tevent.context import tevent_context
 from tevent.req import tevent_req_received
 
@@ -27,13 +27,10 @@ from ._stream import (
     int_recv,
     is_stream,
     monitor_over,
-    new_operation,
     readv_over,
     refuse,
     refuse_oom,
     result_of,
-    start_readv,
-    start_writev,
     tstream_context,
 )
 
@@ -106,8 +103,8 @@ def tstream_readv_send(
     Raises:
         TypeError: A buffer cannot be written to.
     """
-    req = new_operation(mem_ctx, ev, stream, READV, 3)
-    return None if req is None else _run(req, start_readv, vector, readv_over, False)
+    req = new_operation(mem_ctx, ev, stream, READV, 2)
+    return None if req is None else _run(req, stream.transport.start_readv, vector, readv_over, False)
 
 
 def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tevent_req:
@@ -147,8 +144,8 @@ def tstream_writev_send(
 
     Arguments, result and errors are those of `tstream_readv_send`, but that any bytes-like object will do.
     """
-    req = new_operation(mem_ctx, ev, stream, WRITEV, 3)
-    return None if req is None else _run(req, start_writev, vector)
+    req = new_operation(mem_ctx, ev, stream, WRITEV, 2)
+    return None if req is None else _run(req, stream.transport.start_writev, vector)
 
 
 def tstream_writev_recv(req: tevent_req) -> tuple[int, int]:
@@ -175,7 +172,7 @@ def tstream_disconnect_send(
     Errors of `tstream_disconnect_recv`: EBUSY while a read or write is outstanding, EALREADY while another disconnect
     is, ENOTCONN if the stream is disconnected already.
     """
-    req = new_operation(mem_ctx, ev, stream, DISCONNECT, 3)
+    req = new_operation(mem_ctx, ev, stream, DISCONNECT, 2)
     return None if req is None else _run(req, _start_disconnect)
 
 
@@ -217,7 +214,7 @@ def tstream_monitor_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream:
 
     Callbacks: always one turn of the loop after the error was found.
     """
-    req = new_operation(mem_ctx, ev, stream, MONITOR, 3)
+    req = new_operation(mem_ctx, ev, stream, MONITOR, 2)
     if req is None:
         return None
     rare_of(req).defer_ev = ev

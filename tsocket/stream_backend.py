@@ -19,17 +19,22 @@ from tevent.req import tevent_req_callback_data, tevent_req_set_callback
 
 from ._stream import (
     BadVector,
+    check_vector,
     drop_sub,
     is_stream,
     new_stream,
+    refuse_busy,
     stop_operation,
     tstream_context,
+    writev_over,
 )
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeVar
+
+    from ._stream import Vector
 
     S = TypeVar("S", bound=TALLOC_CTX)
 
@@ -128,7 +133,6 @@ def tstream_context_create(
         return None, None  # type: ignore[return-value]
     stream.private_data = state
     stream.transport = _OpsTransport(stream, ops)
-    stream.copies_vectors = False
     return stream, state
 
 
@@ -180,17 +184,30 @@ class _OpsTransport:
             req.op_err = errno.EIO  # a failure without a reason must not leave the request hanging
         return req
 
-    def readv(self, req: tevent_req, at_once: bool) -> bool:
+    def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         # Bytes that are there already are the backend's own business; only BSD sockets know how to look.
-        return self._begin(req, "readv", self._readv_done, req.op_vector)
+        stream = self.stream
+        check_vector(vector)
+        if stream.read_req is not None or stream.disconnect_req is not None:
+            refuse_busy(stream)
+        stream.read_req = req
+        req.op_done = done
+        # The backend gets the very vector that the caller gave.
+        return self._begin(req, "readv", self._readv_done, vector)
 
     def _readv_done(self, sub: tevent_req) -> None:
         req = self._end(sub, "readv")
         drop_sub(req)
         req.op_done(req)
 
-    def writev(self, req: tevent_req) -> bool:
-        return self._begin(req, "writev", self._writev_done, req.op_vector)
+    def start_writev(self, req: tevent_req, vector: Vector) -> bool:
+        stream = self.stream
+        check_vector(vector)
+        if stream.write_req is not None or stream.disconnect_req is not None:
+            refuse_busy(stream)
+        stream.write_req = req
+        req.op_done = writev_over
+        return self._begin(req, "writev", self._writev_done, vector)
 
     def _writev_done(self, sub: tevent_req) -> None:
         req = self._end(sub, "writev")
