@@ -28,6 +28,7 @@ from tevent import (
     TEVENT_REQ_RECEIVED,
     TEVENT_REQ_TIMED_OUT,
     tevent_abort_error,
+    tevent_context,
     tevent_queue,
     tevent_queue_add,
     tevent_queue_create,
@@ -48,6 +49,7 @@ from tevent import (
     tevent_thread_call_depth_set_callback,
     timeval,
 )
+from tevent._base import check_context
 from tevent._request import conclude, new_request, operation, schedule, unschedule
 from tevent.queue import queue_operation
 
@@ -59,7 +61,9 @@ class Ops:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.kind = operation("struct some_op_state", lambda req: bench.log.append("stop"))
+        self.kind = operation(
+            "struct some_op_state", lambda req: bench.log.append("stop"), tevent_context, check_context
+        )
         queue = tevent_queue_create(bench.root, "queue")
         assert queue is not None
         self.queue: tevent_queue = queue
