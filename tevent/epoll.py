@@ -346,7 +346,7 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
     if not ready:
         return after_timeout(ev)
     fd, events = ready[0]
-    fde = state.table.get(fd)
+    fde: Any = state.table.get(fd)
     handler = fde.handler if type(fde) is tevent_fd else None
     if handler is None or events & _TROUBLE or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)

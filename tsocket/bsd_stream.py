@@ -37,7 +37,7 @@ from .stream_backend import tstream_context_ops
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Any, Final
 
     from tevent.req import tevent_req
 
@@ -142,7 +142,8 @@ class tstream_bsd(TALLOC_CTX):
     def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         """Start a read."""
         stream = self.stream
-        buffer = vector[0] if type(vector) is list and len(vector) == 1 else None
+        plain: Any = vector if vector.__class__ is list else ()
+        buffer: Any = plain[0] if len(plain) == 1 else None
         if type(buffer) is bytearray and buffer:  # the usual vector of a read, for which prepare() is too much
             req.op_vector = [buffer]
             req.op_ret = req.op_left = len(buffer)
