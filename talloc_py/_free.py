@@ -53,6 +53,7 @@ abort_errors: list[type[BaseException]] = [_abort.talloc_abort_error]
 #: Destructors that belong to a library built on this one.
 library_destructors: set[Any] = set()
 
+_AGREED = 0
 _REFUSED = -1
 _GONE = 0
 _DYING = 1
@@ -90,14 +91,16 @@ def free_single(c: chunk, where: Any) -> int:
             if result == -1:
                 c.destructor = destructor
                 raise
-        if isinstance(result, int) and result == -1:
+        # Nearly all give 0 or None; what else it is must be looked at without calling a method of it.
+        if result is not None and result is not _AGREED and isinstance(result, int) and result == -1:
             if c.destructor is RUNNING:
                 c.destructor = destructor
             return -1
-        c.destructor = None
         if c.where is not None:
+            c.destructor = None
             return 0
         if c.extra is not None or c.child is not None:
+            c.destructor = None
             return free_internal(c, where, True)
     following, before = c.next, c.prev
     if before is not None:

@@ -10,7 +10,7 @@ sum up calls `update_lean` or `update_plain`:
 
 - ``lean``: nobody looks at single iterations (no nesting hook, no trace callback for the points of the loop), no thread
   has handed in an immediate, the context is alive and no wrapper.
-- ``im_plain``: nobody looks at immediates (no trace callback, no debug level TRACE), alive and no wrapper.
+- ``im_plain``: nobody looks at immediates and queues (no trace callback, no debug level TRACE), alive and no wrapper.
 
 Cost: everything here is O(1) but walking an `event_list`.
 """
@@ -337,7 +337,13 @@ def update_lean(ev: tevent_context) -> None:
 def update_plain(ev: tevent_context) -> None:
     """Sum up again whether nobody looks at the immediates of *ev*, and whether anybody hears level TRACE."""
     ev.verbose = ev.debug_fn is not None and ev.debug_max >= 3
-    ev.im_plain = ev.wrapper is None and not ev.gone and ev.trace_immediate is None and not ev.verbose
+    ev.im_plain = (
+        ev.wrapper is None
+        and not ev.gone
+        and ev.trace_immediate is None
+        and ev.trace_queue is None
+        and not ev.verbose
+    )
 
 
 def handler_name_of(handler: object) -> str:

@@ -252,8 +252,7 @@ class tevent_req(TALLOC_CTX):
 
     def fire(self) -> None:
         """Run as the head of a context's immediates: take the request off the list, then go on with it."""
-        ev = self.im_ev
-        assert ev is not None
+        ev: Any = self.im_ev
         following = self.im_next
         ev.im_first = following
         if following is None:
@@ -311,7 +310,7 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     header = link(req, mem_ctx, tevent_req, destroy)
     if header is None:
         return None
-    req._talloc_chunk = header
+    req._talloc_chunk = header  # type: ignore[misc]  # the slot is that of the base class
     frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
     req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
@@ -356,9 +355,9 @@ def new_operation(
         parent: Any = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
         plain = parent.obj is mem_ctx and parent.extra is None
     except Exception:  # None, or whatever a user's __getattr__ raises
-        plain = False
+        plain, parent = False, None
     if plain:
-        req._talloc_chunk = header = chunk()
+        req._talloc_chunk = header = chunk()  # type: ignore[misc]
         header.obj = req
         header.name = tevent_req
         header.destructor = destroy
@@ -372,7 +371,7 @@ def new_operation(
         made = link(req, mem_ctx, tevent_req, destroy)
         if made is None:
             return None
-        req._talloc_chunk = made
+        req._talloc_chunk = made  # type: ignore[misc]
         parent = made.parent
     frame = sys._getframe(depth)
     req.created = frame.f_code, frame.f_lasti
@@ -384,8 +383,11 @@ def new_operation(
     req.op_ev = ev
     req.op_target = target
     # Only a state below a request, and a request that is its own state, have to do with a parent request.
-    if parent is not None and (parent.name is tevent_req or parent.parent is not None) and not _inherit(req, parent):
-        return None
+    if parent is not None:
+        above = parent.parent
+        if parent.name is tevent_req or (above is not None and above.name is tevent_req):
+            if not _inherit(req, parent):
+                return None
     if trace.call_depth_users:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.depth, frame.f_code.co_name)
     return req
@@ -395,8 +397,8 @@ def _inherit(req: tevent_req, owner: chunk) -> bool:
     """
     What a subrequest takes over from the request whose state, *owner*, it was created on.
 
-    A library operation is its own state. False, and *req* is freed, where a memory limit forbids the profile that it has
-    to have.
+    A library operation is its own state. False, and *req* is freed, where a memory limit forbids the profile that it
+    has to have.
     """
     above: chunk | None = owner
     if owner.name is not tevent_req:

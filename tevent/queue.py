@@ -91,8 +91,7 @@ class tevent_queue(TALLOC_CTX):
         """Take *node* out and let the next one have its turn."""
         head = self.first
         assert head is not None
-        ev = head.q_ev
-        if trace.call_depth_users or not ev.im_plain or ev.trace_queue is not None:
+        if trace.call_depth_users or not head.q_ev.im_plain:
             node = entry_for(node)
             try:
                 _report_leaving(self, node)
@@ -407,7 +406,6 @@ def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_
             queue.first is None
             and queue.running
             and ev.im_plain
-            and ev.trace_queue is None
             and not trace.call_depth_users
         ):
             # The common case in one go: nobody waits, nobody looks.
@@ -424,6 +422,21 @@ def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_
         free_chunk(req._talloc_chunk, req.created)
         raise
     return req
+
+
+def leave_when_freed(req: tevent_req) -> int:
+    """The destructor of an operation that was received, and holds its place in a queue until it is freed."""
+    queue = req.q_queue
+    if queue is not None:
+        if queue.first is req and queue.last is req and req.q_ev.im_plain and not trace.call_depth_users:
+            queue.first = queue.last = req.q_queue = None
+            queue.length = 0
+        else:
+            queue.leave(req)
+    return 0
+
+
+library_destructors.add(leave_when_freed)
 
 
 def tevent_queue_add(

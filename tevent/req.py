@@ -200,15 +200,14 @@ def tevent_req_set_callback(req: tevent_req, fn: tevent_req_fn | None, pvt: obje
     Callbacks: never called from here; what counts is the function set at the moment of finishing.
     """
     try:
-        live = type(req) is tevent_req and req._talloc_chunk.obj is req
-    except AttributeError:
-        live = False
-    if not live and not is_request(req):  # in line for most, as every request that is made passes here
-        return
-    if fn is not None and not callable(fn):
+        if req._talloc_chunk.obj is req and type(req) is tevent_req and (fn is None or callable(fn)):
+            req.fn = fn  # in line, as every request that is made passes here
+            req.pvt = pvt
+            return
+    except AttributeError:  # no request, or a copy of one
+        pass
+    if is_request(req):
         raise _uncallable("callback", fn)
-    req.fn = fn
-    req.pvt = pvt
 
 
 def _uncallable(what: str, fn: object) -> TypeError:

@@ -310,6 +310,7 @@ def tevent_set_trace_queue_callback(
     """
     if _may_set(ev, cb, "tevent_set_trace_queue_callback"):
         ev.trace_queue, ev.trace_queue_data = cb, private_data
+        update_plain(ev)
 
 
 def tevent_get_trace_queue_callback(ev: tevent_context) -> tuple[tevent_trace_queue_callback_t | None, Any]:

@@ -46,6 +46,7 @@ from tevent._request import (
     tevent_req,
     unschedule,
 )
+from tevent.queue import leave_when_freed
 from tevent.req import tevent_req_received
 
 from .address import iovec
@@ -66,9 +67,9 @@ if TYPE_CHECKING:
         What a stream needs below it.
 
         The start functions begin what ``req`` asks for on ``req.op_ev`` and return True; the end is told later, never
-        inside the call: they call its ``op_done`` from the loop, with the result in ``op_ret`` and ``op_err``.  False is
-        lack of memory, BadVector a refusal.  The ``stop`` functions forget a request whose end nobody wants to hear of
-        any more.
+        inside the call: they call its ``op_done`` from the loop, with the result in ``op_ret`` and ``op_err``.  False
+        is lack of memory, BadVector a refusal.  The ``stop`` functions forget a request whose end nobody wants to hear
+        of any more.
         """
 
         def start_readv(
@@ -79,9 +80,11 @@ if TYPE_CHECKING:
 
             *at_once*: look whether the bytes are there before waiting for them.
             """
+            ...
 
         def start_writev(self, req: tevent_req, vector: Vector) -> bool:
             """Write the whole of *vector*; the end is `writev_over`."""
+            ...
 
         def disconnect(self, req: tevent_req) -> bool: ...
         def monitor(self, req: tevent_req) -> bool: ...
@@ -240,10 +243,11 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
     # Nearly always a list of these few types, which need no closer look.
-    if type(vector) is list and (_WRITABLE if writable else _READABLE).issuperset(map(type, vector)):
-        total = sum(map(len, vector))  # type: ignore[arg-type]
-        if total and len(vector) <= IOV_MAX:
-            req.op_vector = vector[:]
+    plain: Any = vector if vector.__class__ is list else None
+    if plain is not None and (_WRITABLE if writable else _READABLE).issuperset(map(type, plain)):
+        total = sum(map(len, plain))
+        if total and len(plain) <= IOV_MAX:
+            req.op_vector = plain[:]
             req.op_ret = req.op_left = total
             return
     total = check_vector(vector)
@@ -371,9 +375,10 @@ def refuse_oom(req: tevent_req) -> tevent_req:
     return req
 
 
-# A transport's start_readv() and start_writev() do what the core of C does first: they look at the vector, refuse what cannot
-# be done now, and put the request into the busy slot of its kind. When the transport has done its part it sets op_ret and
-# op_err and calls op_done, from the loop: one of the functions below, which empty the slot before anybody hears of the end.
+# A transport's start_readv() and start_writev() do what the core of C does first: they look at the vector, refuse what
+# cannot be done now, and put the request into the busy slot of its kind. When the transport has done its part it sets
+# op_ret and op_err and calls op_done, from the loop: one of the functions below, which empty the slot before anybody
+# hears of the end.
 
 
 def refuse_busy(stream: tstream_context) -> NoReturn:
@@ -397,7 +402,11 @@ def writev_over(req: tevent_req) -> None:
     stream: tstream_context = req.op_target
     stream.write_req = None
     req.op_vector = None
-    if req.op_ret == -1 and stream.monitor_req is not None:
+    if req.op_ret != -1:
+        req.op_total = req.op_ret
+        conclude(req, DONE)
+        return
+    if stream.monitor_req is not None:
         fail_monitor(stream, req.op_err)
     over(req)
 
@@ -466,13 +475,12 @@ def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
         req.op = None
         req.kind = op
         req.status = RECEIVED
-        result = req.op_total, 0
-    else:
-        result = result_of(req, req.op_total)
-        receive(req)
+        header.destructor = None if req.q_queue is None else leave_when_freed
+        return req.op_total, 0
+    result = result_of(req, req.op_total)
+    receive(req)
     # A request that stands in a queue by itself leaves it when it is freed, not before.
-    if req.q_queue is None:
-        header.destructor = None
+    header.destructor = None if req.q_queue is None else leave_when_freed
     return result
 
 

@@ -169,9 +169,14 @@ def tstream_readv_pdu_send(
     An exception of *next_vector_fn* leaves this function, and no request remains; or the loop call in which it was
     raised, and the request stays in progress without touching the stream until it is freed.
     """
-    req = _pdu_request(mem_ctx, ev, stream, READV_PDU, next_vector_fn, next_vector_private)
+    if not callable(next_vector_fn):
+        raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
+    req = new_operation(mem_ctx, ev, stream, READV_PDU, 2)
     if req is None:
         return None
+    req.op_next = next_vector_fn
+    req.op_private = next_vector_private
+    req.op_given = None
     try:
         err = _pdu_ask(req, False)
     except BaseException:
@@ -187,24 +192,6 @@ def _empty_pdu(req: tevent_req) -> tevent_req:
     req.op_next = req.op_private = None
     conclude(req, DONE)
     schedule(req, req.op_ev)
-    return req
-
-
-def _pdu_request(
-    mem_ctx: TALLOC_CTX | None,
-    ev: tevent_context,
-    stream: tstream_context,
-    op: stream_operation,
-    next_vector_fn: tstream_readv_pdu_next_vector_t,
-    next_vector_private: object,
-) -> tevent_req | None:
-    if not callable(next_vector_fn):
-        raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
-    req = new_operation(mem_ctx, ev, stream, op, 3)
-    if req is not None:
-        req.op_next = next_vector_fn
-        req.op_private = next_vector_private
-        req.op_given = None
     return req
 
 
@@ -243,8 +230,15 @@ def tstream_readv_pdu_queue_send(
     As `tstream_readv_pdu_send`, started at once if *queue* is empty and running. The request holds its place until it
     is **freed**: without a `talloc_free` after the ``_recv`` the queue stands still. Every error arrives from the loop.
     """
-    req = _pdu_request(mem_ctx, ev, stream, READV_PDU_QUEUE, next_vector_fn, next_vector_private)
-    return None if req is None else queue_operation(queue, req, _pdu_queue_run)
+    if not callable(next_vector_fn):
+        raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
+    req = new_operation(mem_ctx, ev, stream, READV_PDU_QUEUE, 2)
+    if req is None:
+        return None
+    req.op_next = next_vector_fn
+    req.op_private = next_vector_private
+    req.op_given = None
+    return queue_operation(queue, req, _pdu_queue_run)
 
 
 def _misses_turn(req: tevent_req) -> bool:
