@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import typing
 
 import pytest
@@ -805,13 +804,3 @@ class TestPool:
 
         p = t.talloc_pooled_object(None, owner, 1, 10)
         assert chunk_of(p.part).extra.member is chunk_of(p).extra.pool
-
-
-def test_import_is_lean():
-    """Importing the package loads neither typing nor other big modules."""
-    import subprocess
-
-    heavy = ["dataclasses", "inspect", "re", "socket", "typing"]
-    program = f"import sys, talloc_py; print(sorted(set({heavy}) & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, cwd=None)
-    assert run.stdout == "[]\n"

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -116,14 +114,6 @@ class TestRegister:
             tevent_register_backend(1, tevent_ops())  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="ops must be a tevent_ops, not dict"):
             tevent_register_backend("x", {})  # type: ignore[arg-type]
-
-    def test_python_names_cost_nothing_unless_used(self) -> None:
-        """The modules selectors and typing are not imported with the package."""
-        code = (
-            "import sys, tevent; print([m for m in ('typing', 'socket', 'selectors', 'threading') if m in sys.modules])"
-        )
-        result = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
-        assert result.stdout.strip() == "[]"
 
 
 class TestFind:
