@@ -338,11 +338,7 @@ def update_plain(ev: tevent_context) -> None:
     """Sum up again whether nobody looks at the immediates of *ev*, and whether anybody hears level TRACE."""
     ev.verbose = ev.debug_fn is not None and ev.debug_max >= 3
     ev.im_plain = (
-        ev.wrapper is None
-        and not ev.gone
-        and ev.trace_immediate is None
-        and ev.trace_queue is None
-        and not ev.verbose
+        ev.wrapper is None and not ev.gone and ev.trace_immediate is None and ev.trace_queue is None and not ev.verbose
     )
 
 

@@ -402,12 +402,7 @@ def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_
                 return None
         ev = req.op_ev
         req.q_trigger = run
-        if (
-            queue.first is None
-            and queue.running
-            and ev.im_plain
-            and not trace.call_depth_users
-        ):
+        if queue.first is None and queue.running and ev.im_plain and not trace.call_depth_users:
             # The common case in one go: nobody waits, nobody looks.
             req.q_queue = queue
             req.q_ev = ev
