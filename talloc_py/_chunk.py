@@ -32,7 +32,9 @@ __all__ = [
     "attach_oldest",
     "bad_chunk",
     "being_freed",
+    "birthplaces",
     "caller",
+    "caller_outside",
     "chunk",
     "chunk_of",
     "destructor_guards",
@@ -117,6 +119,9 @@ world = _world()
 
 #: Owners of children that are made only when somebody looks: class -> function that makes them.
 lazy_children: dict[type, Callable[[Any], object]] = {}
+
+#: Classes whose objects remember where they were made, for messages: class -> name of the attribute.
+birthplaces: dict[type, str] = {}
 
 #: Classes that put something around a destructor of the user's, or around none: class -> function that does.
 destructor_guards: dict[type, Callable[[Any], Any]] = {}
@@ -230,6 +235,14 @@ def caller(depth: int) -> location_t:
     return frame.f_code, frame.f_lasti
 
 
+def caller_outside(*packages: str) -> location_t:
+    """The innermost place in the code that is in none of the *packages*, for what is made through several functions."""
+    frame: Any = _getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in packages:
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
+
+
 def location_text(where: Any) -> str:
     """``file:line`` of a place that `caller` gave; a str stands for itself."""
     if where is None:
@@ -317,10 +330,13 @@ def bad_chunk(ptr: object) -> chunk | None:
         )
         return None
     where = location_text(c.where)
+    made = getattr(ptr, birthplaces[type(ptr)], None) if type(ptr) in birthplaces else None
+    born = f", made at {location_text(made)}" if made else ""
     _abort.log(f"talloc: access after free error - first free may be at {where}\n")
     _abort.abort(
         "Bad talloc magic value - access after free",
-        f"chunk '{name_of(c) or 'UNNAMED'}' was freed at {where}",
+        f"chunk '{name_of(c) or 'UNNAMED'}' was freed at {where}"
+        + (f", made at {location_text(made)}" if made else ""),
     )
     return None
 

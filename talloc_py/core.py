@@ -440,15 +440,21 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
 
     C: ``#define TALLOC_FREE(ctx)``
     """
-    if ctx is None:
-        return
-    c = chunk_of(ctx)
-    if c is not None:
-        where = _getframe(1)
-        if c.extra is None and c.where is None and c.child is None:
-            free_single(c, (where.f_code, where.f_lasti))
-        else:
-            free_chunk(c, (where.f_code, where.f_lasti))
+    where = _getframe(1)
+    c: Any = None
+    try:
+        c = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
+        alive = c.obj is ctx
+    except Exception:  # whatever a user's __getattr__ raises
+        alive = False
+    if not alive:
+        c = None if ctx is None else bad_chunk(ctx)
+        if c is None:
+            return
+    if c.extra is None and c.where is None and c.child is None:
+        free_single(c, (where.f_code, where.f_lasti))
+    else:
+        free_chunk(c, (where.f_code, where.f_lasti))
 
 
 def talloc_free_children(ptr: TALLOC_CTX | None) -> None:

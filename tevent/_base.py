@@ -24,6 +24,7 @@ from talloc_py.core import TALLOC_CTX, bad_chunk
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import CodeType
     from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
     from ._notify import wakeup_channel
@@ -126,6 +127,7 @@ class tevent_context(TALLOC_CTX):
     __slots__ = (
         "__weakref__",
         "additional_data",
+        "created",
         "debug_context",
         "debug_fn",
         "debug_max",
@@ -195,6 +197,8 @@ class tevent_context(TALLOC_CTX):
 
     #: Set for good when the context is being freed.
     gone: bool
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     lean: bool
     #: How many loop calls are active.
     level: int

@@ -19,7 +19,7 @@ from __future__ import annotations
 import sys
 from enum import IntEnum
 
-from talloc_py._chunk import chunk, link, make_oldest
+from talloc_py._chunk import birthplaces, chunk, link, make_oldest
 from talloc_py._free import steal_internal
 from talloc_py.core import (
     TALLOC_CTX,
@@ -666,6 +666,7 @@ _nested = local()  # `level`: how many destructors of requests with something be
 _NESTED_MAX: Final = 40
 
 
+birthplaces[tevent_req] = "created"
 library_destructors.add(destroy)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 from sys import _getframe
 
+from talloc_py._chunk import birthplaces, caller_outside
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
 
 from . import _sys, trace
@@ -154,6 +155,7 @@ def new_context(mem_ctx: TALLOC_CTX | None, ops: tevent_ops, additional_data: ob
     if attach(ev, mem_ctx, tevent_context, _destroy_context) is None:
         return None
     _clear(ev)
+    ev.created = caller_outside("tevent", "talloc_py")
     ev.ops = ops
     ev.additional_data = additional_data
     return ev
@@ -188,6 +190,7 @@ def _destroy_context(ev: tevent_context) -> int:
     return tevent_common_context_destructor(ev)
 
 
+birthplaces[tevent_context] = "created"
 library_destructors.add(_destroy_context)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 
+from talloc_py._chunk import birthplaces, caller
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
 from . import _sys
@@ -27,6 +28,7 @@ from .trace import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
     from typing import Any
 
     from ._base import wrapper_glue
@@ -86,6 +88,7 @@ class tevent_fd(TALLOC_CTX):
         "additional_flags",
         "busy",
         "close_fn",
+        "created",
         "destroyed",
         "event_ctx",
         "fd",
@@ -107,6 +110,8 @@ class tevent_fd(TALLOC_CTX):
     handler: tevent_fd_handler_t | None
     private_data: Any
     handler_name: str
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     close_fn: tevent_fd_close_fn_t | None
     additional_flags: int
     additional_data: Any
@@ -237,6 +242,8 @@ def tevent_add_fd(
         wrong_type("flags", "int", flags)
     check_handler(handler)
     fde: tevent_fd | None = ev.ops.add_fd(ev, mem_ctx, fd, flags, handler, private_data, handler_name_of(handler))
+    if fde is not None:
+        fde.created = caller(1)
     return fde
 
 
@@ -308,6 +315,7 @@ def tevent_common_fd_destructor(fde: tevent_fd) -> int:
     return -1 if fde.busy else 0
 
 
+birthplaces[tevent_fd] = "created"
 library_destructors.add(tevent_common_fd_destructor)
 
 

@@ -12,6 +12,7 @@ which need no chunk for that; `entry_for` makes one for somebody who looks at th
 
 from __future__ import annotations
 
+from talloc_py._chunk import birthplaces, caller
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, destructor_guards, free_chunk, guarded_by, library_destructors
 from talloc_py.string import talloc_strdup
 
@@ -36,6 +37,7 @@ from .wrapper import tevent_wrapper_main_ev
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
 
     tevent_queue_trigger_fn_t = Callable[[tevent_req, object], None]
     Node = "tevent_queue_entry | tevent_req"
@@ -69,8 +71,10 @@ class tevent_queue(TALLOC_CTX):
     C: ``struct tevent_queue``
     """
 
-    __slots__ = ("first", "immediate", "last", "length", "name", "running")
+    __slots__ = ("created", "first", "immediate", "last", "length", "name", "running")
 
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     name: str
     running: bool
     length: int
@@ -271,6 +275,7 @@ def _destroy_entry(entry: tevent_queue_entry) -> int:
     return 0
 
 
+birthplaces[tevent_queue] = "created"
 library_destructors.add(_destroy_entry)
 # A destructor of the user's must not leave a dead entry in line.
 destructor_guards[tevent_queue_entry] = guarded_by(_destroy_entry)
@@ -297,6 +302,7 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
     header = attach(queue, mem_ctx, tevent_queue, _destroy_queue)
     if header is None:
         return None
+    queue.created = caller(1)
     queue.running = True
     queue.length = 0
     queue.first = queue.last = None

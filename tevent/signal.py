@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 
+from talloc_py._chunk import birthplaces, caller
 from talloc_py.core import TALLOC_CTX, attach, library_destructors, talloc_free
 
 from . import _sys
@@ -33,6 +34,7 @@ from .trace import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
     from typing import Any
 
     from ._base import tevent_context, wrapper_glue
@@ -84,12 +86,24 @@ class tevent_signal(TALLOC_CTX):
     """
 
     __slots__ = (
-        "busy", "destroyed", "event_ctx", "handler", "handler_name", "private_data", "sa_flags", "seen", "signum",
-        "tag", "wrapper",
-    )  # fmt: skip
+        "busy",
+        "created",
+        "destroyed",
+        "event_ctx",
+        "handler",
+        "handler_name",
+        "private_data",
+        "sa_flags",
+        "seen",
+        "signum",
+        "tag",
+        "wrapper",
+    )
 
     #: The main context; None once detached.
     event_ctx: tevent_context | None
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     signum: int
     sa_flags: int
     handler: tevent_signal_handler_t | None
@@ -266,6 +280,7 @@ def _signal_destructor(se: tevent_signal) -> int:
     return 0
 
 
+birthplaces[tevent_signal] = "created"
 library_destructors.add(_signal_destructor)
 
 
@@ -328,6 +343,8 @@ def tevent_add_signal(
     se: tevent_signal | None = ev.ops.add_signal(
         ev, mem_ctx, signum, sa_flags, handler, private_data, handler_name_of(handler)
     )
+    if se is not None:
+        se.created = caller(1)
     return se
 
 

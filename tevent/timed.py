@@ -10,6 +10,7 @@ where the first timer is not a zero timer.
 
 from __future__ import annotations
 
+from talloc_py._chunk import birthplaces, caller
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
 from . import _sys
@@ -27,6 +28,7 @@ from .trace import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
     from typing import Any, NamedTuple
 
     from ._base import wrapper_glue
@@ -214,6 +216,7 @@ class tevent_timer(TALLOC_CTX):
 
     __slots__ = (
         "busy",
+        "created",
         "destroyed",
         "due_us",
         "event_ctx",
@@ -228,6 +231,8 @@ class tevent_timer(TALLOC_CTX):
         "wrapper",
     )
 
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     next_event: timeval
     #: `next_event` in microseconds; None where its tv_usec is none of 0 to 999999, and must be compared as a pair.
     due_us: int | None
@@ -290,6 +295,8 @@ def tevent_add_timer(
     _check_timeval(next_event, "next_event")
     check_handler(handler)
     te: tevent_timer | None = ev.ops.add_timer(ev, mem_ctx, next_event, handler, private_data, handler_name_of(handler))
+    if te is not None:
+        te.created = caller(1)
     return te
 
 
@@ -410,6 +417,7 @@ def _destroy_timer(te: tevent_timer) -> int:
     return -1 if te.busy else 0
 
 
+birthplaces[tevent_timer] = "created"
 library_destructors.add(_destroy_timer)
 
 

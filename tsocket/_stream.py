@@ -19,7 +19,7 @@ from __future__ import annotations
 import errno
 
 from talloc_py._abort import abort
-from talloc_py._chunk import talloc_buffer
+from talloc_py._chunk import birthplaces, caller_outside, talloc_buffer
 from talloc_py.core import (
     TALLOC_CTX,
     attach,
@@ -54,6 +54,7 @@ from .address import iovec
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import CodeType
     from typing import Any, Final, NoReturn, Protocol
 
     from typing_extensions import Buffer
@@ -111,6 +112,7 @@ class tstream_context(TALLOC_CTX):
 
     __slots__ = (
         "__weakref__",
+        "created",
         "disconnect_req",
         "monitor_req",
         "ops",
@@ -120,6 +122,8 @@ class tstream_context(TALLOC_CTX):
         "write_req",
     )
 
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     ops: tstream_context_ops
     private_data: TALLOC_CTX  # the backend's state chunk
     transport: Transport
@@ -144,6 +148,7 @@ def new_stream(mem_ctx: TALLOC_CTX | None, ops: tstream_context_ops) -> tstream_
     stream: tstream_context = _allocate(tstream_context)
     if attach(stream, mem_ctx, tstream_context, _destroy) is None:
         return None
+    stream.created = caller_outside("tsocket", "tevent", "talloc_py")
     stream.ops = ops
     stream.read_req = stream.write_req = stream.disconnect_req = stream.monitor_req = None
     return stream
@@ -175,6 +180,7 @@ def _destroy(stream: tstream_context) -> int:
     return 0
 
 
+birthplaces[tstream_context] = "created"
 library_destructors.add(_destroy)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+from talloc_py._chunk import birthplaces
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, caller, free_chunk, location_text, talloc_zero
 from talloc_py.string import talloc_strdup
 
@@ -277,3 +278,6 @@ def tsocket_address_copy(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> t
     if copy is None:
         raise TypeError(f"the address backend {addr.ops.name!r} has no copy operation")
     return copy(addr, mem_ctx)
+
+
+birthplaces[tsocket_address] = "_where"

@@ -17,6 +17,7 @@ from __future__ import annotations
 from errno import EAFNOSUPPORT, EINVAL, ENAMETOOLONG, ENOMEM
 from os import fsdecode, fsencode
 
+from talloc_py._chunk import birthplaces
 from talloc_py.core import TALLOC_CTX, attach, caller, lazy_children
 from talloc_py.names import talloc_get_type_abort
 from talloc_py.string import talloc_strdup
@@ -133,6 +134,7 @@ def _materialise(addr: bsd_address) -> None:
 
 
 lazy_children[bsd_address] = _materialise
+birthplaces[bsd_address] = "_where"
 
 
 def new_address(

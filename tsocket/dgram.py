@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL, EIO, ENOMEM
 
+from talloc_py._chunk import birthplaces, caller_outside
 from talloc_py.core import (
     TALLOC_CTX,
     attach,
@@ -47,6 +48,7 @@ from .stream import tsocket_simple_int_recv
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import CodeType
     from typing import Any, Final, Protocol, TypeVar
 
     from _typeshed import ReadableBuffer
@@ -165,8 +167,10 @@ class tdgram_context(TALLOC_CTX):
     At most one receive and one send are outstanding at a time.
     """
 
-    __slots__ = ("__weakref__", "ops", "private_data", "recvfrom_req", "sendto_req", "transport")
+    __slots__ = ("__weakref__", "created", "ops", "private_data", "recvfrom_req", "sendto_req", "transport")
 
+    #: Where it was made, for messages.
+    created: tuple[CodeType, int]
     ops: tdgram_context_ops
     private_data: TALLOC_CTX  # the backend's state chunk
     transport: Transport
@@ -190,6 +194,7 @@ def new_dgram(mem_ctx: TALLOC_CTX | None, ops: tdgram_context_ops) -> tdgram_con
     dgram: tdgram_context = _allocate(tdgram_context)
     if attach(dgram, mem_ctx, tdgram_context, _destroy) is None:
         return None
+    dgram.created = caller_outside("tsocket", "tevent", "talloc_py")
     dgram.ops = ops
     dgram.recvfrom_req = dgram.sendto_req = None
     return dgram
@@ -273,6 +278,7 @@ def _destroy(dgram: tdgram_context) -> int:
     return 0
 
 
+birthplaces[tdgram_context] = "created"
 library_destructors.add(_destroy)
 
 
