@@ -335,8 +335,7 @@ def bad_chunk(ptr: object) -> chunk | None:
     _abort.log(f"talloc: access after free error - first free may be at {where}\n")
     _abort.abort(
         "Bad talloc magic value - access after free",
-        f"chunk '{name_of(c) or 'UNNAMED'}' was freed at {where}"
-        + (f", made at {location_text(made)}" if made else ""),
+        f"chunk '{name_of(c) or 'UNNAMED'}' was freed at {where}{born}",
     )
     return None
 
