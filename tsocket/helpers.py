@@ -102,7 +102,7 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         return _STARTED  # the function has freed its own request, or received it: nobody waits for the rest
     if ret == -1:
         return get_errno() or EIO
-    if vector is None or len(vector) == 0:
+    if not vector:
         return 0
     if type(vector) is talloc_list:  # its __class__ says something else
         req.op_given = vector
