@@ -292,7 +292,7 @@ class stream_operation(operation):
 
     def __init__(self, name: str, stop: Callable[[tevent_req], None], direct: bool) -> None:
         super().__init__(name, stop, tstream_context, is_stream)
-        self.direct = direct
+        self.direct: bool = direct
 
 
 def stop_operation(req: tevent_req) -> None:
