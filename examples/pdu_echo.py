@@ -441,6 +441,7 @@ class echo_client_state(TALLOC_CTX):
     """A client from connect to disconnect."""
 
     ev: tevent_context
+    unix: bool
     stream: tstream_context
     file: BinaryIO
     chunk_bytes: int
@@ -465,59 +466,39 @@ def echo_client_send(
     if isinstance(remote, tstream_context):
         state.stream = talloc_move(state, remote)
         echo_client_transfer(req)
-    elif tsocket_address_is_unix(remote):
-        echo_client_connect_unix(req, remote)
     else:
-        echo_client_connect_tcp(req, remote)
+        echo_client_connect(req, remote)
     if not tevent_req_is_in_progress(req):
         return tevent_req_post(req, ev)
     return req
 
 
-def echo_client_connect_tcp(req: tevent_req, remote: tsocket_address) -> None:
-    """Connect from any address of our own."""
+def echo_client_connect(req: tevent_req, remote: tsocket_address) -> None:
+    """Connect, from any address of our own."""
     state = tevent_req_data(req, echo_client_state)
-    ret, local = tsocket_address_inet_from_strings(state, "ip", None, 0)
+    state.unix = tsocket_address_is_unix(remote)
+    if state.unix:
+        ret, local = tsocket_address_unix_from_path(state, None)
+    else:
+        ret, local = tsocket_address_inet_from_strings(state, "ip", None, 0)
     if ret == -1 or local is None:
         tevent_req_error(req, get_errno())
         return
-    subreq = tstream_inet_tcp_connect_send(state, state.ev, local, remote)
+    connect_send = tstream_unix_connect_send if state.unix else tstream_inet_tcp_connect_send
+    subreq = connect_send(state, state.ev, local, remote)
     if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq, echo_client_connected_tcp, req)
+    tevent_req_set_callback(subreq, echo_client_connected, req)
 
 
-def echo_client_connected_tcp(subreq: tevent_req) -> None:
-    """The TCP connection stands, or was refused."""
+def echo_client_connected(subreq: tevent_req) -> None:
+    """The connection stands, or was refused."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, echo_client_state)
-    ret, err, stream, _ = tstream_inet_tcp_connect_recv(subreq, state)
-    TALLOC_FREE(subreq)
-    if ret == -1 or stream is None:
-        tevent_req_error(req, err)
-        return
-    state.stream = stream
-    echo_client_transfer(req)
-
-
-def echo_client_connect_unix(req: tevent_req, remote: tsocket_address) -> None:
-    """Connect from a socket that has no name."""
-    state = tevent_req_data(req, echo_client_state)
-    ret, local = tsocket_address_unix_from_path(state, None)
-    if ret == -1 or local is None:
-        tevent_req_error(req, get_errno())
-        return
-    subreq = tstream_unix_connect_send(state, state.ev, local, remote)
-    if tevent_req_nomem(subreq, req):
-        return
-    tevent_req_set_callback(subreq, echo_client_connected_unix, req)
-
-
-def echo_client_connected_unix(subreq: tevent_req) -> None:
-    """The unix connection stands, or was refused."""
-    req = tevent_req_callback_data(subreq, tevent_req)
-    state = tevent_req_data(req, echo_client_state)
-    ret, err, stream = tstream_unix_connect_recv(subreq, state)
+    if state.unix:
+        ret, err, stream = tstream_unix_connect_recv(subreq, state)
+    else:
+        ret, err, stream, _ = tstream_inet_tcp_connect_recv(subreq, state)
     TALLOC_FREE(subreq)
     if ret == -1 or stream is None:
         tevent_req_error(req, err)
