@@ -169,7 +169,9 @@ class TestFamilies:
     @pytest.mark.parametrize("local", ["::1", "::"])
     def test_a_specific_local_address_of_another_family_is_einval(self, top, loop, remote, local):
         """An address, or a port, makes the local address specific."""
-        req = connect(loop, top, inet(top, local, 0 if local == "::1" else 1), remote)
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as unused:
+            port = 0 if local == "::1" else unused.getsockname()[1]
+        req = connect(loop, top, inet(top, local, port), remote)
         finished_with(loop, req, lambda r: tstream_inet_tcp_connect_recv(r, top)[:2], EINVAL)
 
     def test_a_unix_local_address_is_einval(self, top, loop, remote):
