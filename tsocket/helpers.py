@@ -27,7 +27,6 @@ from ._stream import (
     BadVector,
     check_buffers,
     int_recv,
-    is_stream,
     later,
     over,
     readv_over,
@@ -245,10 +244,11 @@ def _misses_turn(req: tevent_req) -> bool:
     """
     Whether *req* can do nothing now that its turn has come.
 
-    It may have timed out while it waited, and only blocks the queue until it is freed; or its stream is gone, which the
-    abort function is told.
+    It may have timed out while it waited, and only blocks the queue until it is freed; or what it works on is gone, which
+    the abort function is told.
     """
-    return req.status != IN_PROGRESS or not is_stream(req.op_target)
+    op = req.op
+    return req.status != IN_PROGRESS or op is None or not op.check(req.op_target)
 
 
 def _pdu_queue_run(req: tevent_req) -> None:
@@ -342,7 +342,7 @@ def tdgram_sendto_queue_send(
 
 
 def _sendto_queue_run(req: tevent_req) -> None:
-    if req.status != IN_PROGRESS:
+    if _misses_turn(req):
         return
     buf, dst = req.op_private
     req.op_private = None
