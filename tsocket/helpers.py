@@ -244,8 +244,8 @@ def _misses_turn(req: tevent_req) -> bool:
     """
     Whether *req* can do nothing now that its turn has come.
 
-    It may have timed out while it waited, and only blocks the queue until it is freed; or what it works on is gone, which
-    the abort function is told.
+    It may have timed out while it waited, and only blocks the queue until it is freed; or what it works on is gone,
+    which the abort function is told.
     """
     op = req.op
     return req.status != IN_PROGRESS or op is None or not op.check(req.op_target)

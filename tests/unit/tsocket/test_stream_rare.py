@@ -251,14 +251,14 @@ class TestLateTurn:
     """An operation whose turn comes when it can do nothing any more."""
 
     @pytest.fixture
-    def blocked(self, ev: tevent_context, queue: tevent_queue) -> Iterator[tuple[tstream_context, tevent_req]]:
+    def blocked(self, ev: tevent_context, queue: tevent_queue) -> tuple[tstream_context, tevent_req]:
         """A stream, and a read that holds the queue."""
         _, stream, peer = tstream_unix_socketpair(ev, ev)
         assert stream is not None
         assert peer is not None
         holder = tstream_readv_pdu_queue_send(ev, ev, peer, queue, one_byte, None)
         assert holder is not None
-        yield stream, holder
+        return stream, holder
 
     def expire(self, ev: tevent_context, req: tevent_req | None) -> tevent_req:
         """Let *req* run into its endtime."""
