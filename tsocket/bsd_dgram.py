@@ -12,6 +12,7 @@ system takes it.
 
 from __future__ import annotations
 
+from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 from errno import EINVAL, EMSGSIZE, ENOMEM, ENOTCONN
 
 from talloc_py._chunk import talloc_buffer
@@ -101,11 +102,10 @@ class tdgram_bsd(TALLOC_CTX):
         return f"<tdgram_bsd fd {self.fd}>"
 
     def __del__(self) -> None:
-        if getattr(self, "fd", -1) != -1:
-            import warnings
-
-            warnings.warn(f"unfreed datagram socket on descriptor {self.fd}", ResourceWarning, 1, self)
-            self._close_descriptor()
+        fd = getattr(self, "fd", -1)
+        if fd != -1:
+            self._close_descriptor()  # first: the warning may be an exception
+            warn(f"unfreed datagram socket on descriptor {fd}", ResourceWarning, 1, self)
 
     # -- the descriptor -----------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ read changes nothing.  A write is one ``writev``, without the event loop, as lon
 from __future__ import annotations
 
 import errno
+from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
 
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
@@ -89,11 +90,9 @@ class tstream_bsd(TALLOC_CTX):
     def __del__(self) -> None:
         fd = getattr(self, "fd", -1)
         if fd != -1:
-            import warnings
-
             self.fd = -1
             _sys.close(fd)  # first: the warning may be an exception
-            warnings.warn(f"unfreed stream on descriptor {fd}", ResourceWarning, stacklevel=2, source=self)
+            warn(f"unfreed stream on descriptor {fd}", ResourceWarning, stacklevel=2, source=self)
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -354,3 +356,18 @@ class TestMemoryLimit:
         assert tstream_writev_queue_send(poor, ev, stream, queue, [b"x"]) is None
         assert tdgram_sendto_queue_send(poor, ev, dgram, queue, b"x", loopback(ev, 9)) is None
         assert queue.length == 0
+
+
+def test_program_may_end_with_open_streams() -> None:
+    """What is still open when the interpreter ends is closed without a complaint about the interpreter."""
+    program = (
+        "from tevent import tevent_context_init\n"
+        "from tsocket import *\n"
+        "ev = tevent_context_init(None)\n"
+        "_, one, two = tstream_unix_socketpair(ev, ev)\n"
+        "_, local = tsocket_address_inet_from_strings(ev, 'ipv4', '127.0.0.1', 0)\n"
+        "_, dgram = tdgram_inet_udp_socket(local, None, ev)\n"
+        "assert one is not None and dgram is not None\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
