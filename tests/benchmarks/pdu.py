@@ -2,9 +2,13 @@
 """
 One PDU there and back: four bytes of length and 128 bytes of body over TCP on the loopback interface.
 
-Client and server run in one process and one loop, so the CPU time is that of both ends.  The stream code is what a user
-would write: callbacks, ``_recv``, `TALLOC_FREE`, a next_vector function; the asyncio code is what a user of its streams
-or protocols would write.  The loop around a bare epoll object shows how much of it all is Python's and the kernel's.
+Client and server run in one process and one loop, so the CPU time is that of both ends.
+Each way is what a user of it would write: requests, ``_recv``, `TALLOC_FREE` and a next_vector function here; readers
+and writers, or a protocol that does its own buffering, in asyncio; tasks in Trio; the receiver for just this framing
+that Twisted brings along.
+The loop around a bare epoll object shows how much of it all is Python's and the kernel's.
+
+With 8,000 connections 80 of them are active; the others wait for a PDU, at both ends.
 """
 
 from __future__ import annotations
@@ -12,33 +16,25 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import time
+from functools import partial
 
-from harness import main, per_item
+from connections import sockets
+from harness import Cost, Group, Stopwatch, main, per_item, spread
 
 BODY = bytes(range(128))
 PDU = len(BODY).to_bytes(4, "big") + BODY
 WARM_UP = 1000
 
 
-def sockets(connections: int) -> list[tuple[socket.socket, socket.socket]]:
-    """Connected pairs of TCP sockets."""
-    pairs = []
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        for _ in range(connections):
-            client = socket.create_connection(listener.getsockname())
-            server, _ = listener.accept()
-            for sock in (client, server):
-                sock.setblocking(False)
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            pairs.append((client, server))
-    return pairs
+def some(ends: list, active: int) -> list:
+    """*active* of them, evenly spread."""
+    return ends[:: len(ends) // active]
 
 
 # -- tsocket ----------------------------------------------------------------------------------------------------------
 
 
-def tsocket_unit(count: int, connections: int) -> float:
+def tsocket_unit(count: int, connections: int, active: int) -> Cost:
     """Requests: `tstream_readv_pdu_queue_send` and `tstream_writev_queue_send` at both ends."""
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_zero
     from tevent import (
@@ -62,6 +58,7 @@ def tsocket_unit(count: int, connections: int) -> float:
         header: bytearray
         body: bytearray | None
         is_client: bool
+        left: int
 
     def next_vector(stream, conn, mem_ctx):
         if conn.header is None:
@@ -78,7 +75,7 @@ def tsocket_unit(count: int, connections: int) -> float:
         tevent_req_set_callback(req, pdu_read, conn)
 
     def pdu_read(req):
-        nonlocal left
+        nonlocal busy
         conn = tevent_req_callback_data(req, connection)
         ret, err = tstream_readv_pdu_queue_recv(req)
         TALLOC_FREE(req)
@@ -87,8 +84,9 @@ def tsocket_unit(count: int, connections: int) -> float:
         header, body = conn.header, conn.body
         read_pdu(conn)
         if conn.is_client:
-            left -= 1
-            if left <= 0:
+            conn.left -= 1
+            if not conn.left:
+                busy -= 1
                 return
         write_pdu(conn, [header, body])
 
@@ -103,17 +101,15 @@ def tsocket_unit(count: int, connections: int) -> float:
             raise OSError(err, "write")
 
     def run(total):
-        nonlocal left
-        left = total
-        for conn in clients:
+        nonlocal busy
+        busy = active
+        for conn in talkers:
+            conn.left = total // active
             write_pdu(conn, [PDU[:4], BODY])
-        while left > 0:
+        while busy:
             tevent_loop_once(ev)
-        # What is still under way belongs to this run.
-        for _ in range(6 * connections):
-            tevent_loop_once(ev) if ev.immediate_events else None
 
-    left = 0
+    busy = 0
     top = talloc_new(None)
     ev = tevent_context_init(top)
     clients = []
@@ -127,53 +123,67 @@ def tsocket_unit(count: int, connections: int) -> float:
             read_pdu(conn)
             if conn.is_client:
                 clients.append(conn)
+    talkers = some(clients, active)
     run(WARM_UP)
-    result = per_item(lambda: run(count), count)
-    TALLOC_FREE(top)
-    return result
+    return per_item(partial(run, count), count)
 
 
-# -- asyncio ----------------------------------------------------------------------------------------------------------
+# -- asyncio and uvloop -----------------------------------------------------------------------------------------------
 
 
-def asyncio_streams(count: int, connections: int) -> float:
+def run_async(main, *, uvloop: bool):
+    """Run the coroutine *main* in a loop of asyncio's or uvloop's."""
+    if uvloop:
+        from uvloop import new_event_loop
+    else:
+        from asyncio import new_event_loop
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(main)
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """The server's end of one connection."""
+    while True:
+        header = await reader.readexactly(4)
+        body = await reader.readexactly(int.from_bytes(header, "big"))
+        writer.write(header + body)
+        await writer.drain()
+
+
+def streams_unit(count: int, connections: int, active: int, uvloop: bool = False) -> Cost:
     """`asyncio.StreamReader` and `asyncio.StreamWriter`."""
 
-    async def serve(reader, writer):
-        while True:
+    async def exchange(reader, writer, times):
+        pdu = PDU
+        for _ in range(times):
+            writer.write(pdu)
+            await writer.drain()
             header = await reader.readexactly(4)
             body = await reader.readexactly(int.from_bytes(header, "big"))
-            writer.write(header + body)
+            pdu = header + body
 
-    async def exchange(reader, writer, times):
-        for _ in range(times):
-            writer.write(PDU)
-            header = await reader.readexactly(4)
-            await reader.readexactly(int.from_bytes(header, "big"))
-
-    async def run():
-        clients, servers, writers = [], [], []
+    async def measured():
+        clients, servers = [], []
         for client, server in sockets(connections):
             clients.append(await asyncio.open_connection(sock=client))
-            reader, writer = await asyncio.open_connection(sock=server)
-            writers += [writer, clients[-1][1]]
-            servers.append(asyncio.ensure_future(serve(reader, writer)))
+            servers.append(asyncio.ensure_future(serve(*await asyncio.open_connection(sock=server))))
+        # Those that do not take part wait for a PDU, as the others do before and after.
+        talkers = some(clients, active)
+        idle = [client for client in clients if client not in talkers]
+        waiting = [asyncio.ensure_future(reader.readexactly(4)) for reader, _ in idle]
 
-        async def rounds(total):
-            await asyncio.gather(*[exchange(*client, total // connections) for client in clients])
+        async def run(total):
+            await asyncio.gather(*[exchange(*client, total // active) for client in talkers])
 
-        await rounds(WARM_UP)
-        begin = time.process_time()
-        await rounds(count)
-        result = (time.process_time() - begin) / count * 1e6
-        for task in servers:
+        await run(WARM_UP)
+        watch = Stopwatch()
+        await run(count)
+        result = watch.cost(count)
+        for task in servers + waiting:
             task.cancel()
-        for writer in writers:
-            writer.close()
-        await asyncio.gather(*servers, return_exceptions=True)
         return result
 
-    return asyncio.run(run())
+    return run_async(measured(), uvloop=uvloop)
 
 
 class Framed(asyncio.Protocol):
@@ -196,6 +206,9 @@ class Framed(asyncio.Protocol):
             del buffer[:end]
             self.pdu_received(pdu)
 
+    def pdu_received(self, pdu: bytes) -> None:
+        raise NotImplementedError
+
 
 class Echo(Framed):
     def pdu_received(self, pdu: bytes) -> None:
@@ -211,42 +224,172 @@ class Client(Framed):
             self.done.set_result(None)
 
 
-def asyncio_protocol(count: int, connections: int) -> float:
+def protocol_unit(count: int, connections: int, active: int, uvloop: bool = False) -> Cost:
     """`asyncio.Protocol`, where the user does the buffering."""
 
-    async def run():
+    async def measured():
         loop = asyncio.get_running_loop()
         clients = []
-        transports = []
         for client, server in sockets(connections):
-            one, protocol = await loop.create_connection(Client, sock=client)
-            two, _ = await loop.create_connection(Echo, sock=server)
-            clients.append(protocol)
-            transports += [one, two]
+            clients.append((await loop.create_connection(Client, sock=client))[1])
+            await loop.create_connection(Echo, sock=server)
+        talkers = some(clients, active)
 
-        async def rounds(total):
-            for client in clients:
-                client.left = total // connections
+        async def run(total):
+            for client in talkers:
+                client.left = total // active
                 client.done = loop.create_future()
                 client.transport.write(PDU)
-            await asyncio.gather(*[client.done for client in clients])
+            await asyncio.gather(*[client.done for client in talkers])
 
-        await rounds(WARM_UP)
-        begin = time.process_time()
-        await rounds(count)
-        result = (time.process_time() - begin) / count * 1e6
-        for transport in transports:
-            transport.close()
-        await asyncio.sleep(0)
+        await run(WARM_UP)
+        watch = Stopwatch()
+        await run(count)
+        return watch.cost(count)
+
+    return run_async(measured(), uvloop=uvloop)
+
+
+# -- Trio -------------------------------------------------------------------------------------------------------------
+
+
+class TrioReader:
+    """What asyncio's reader does, for a stream of Trio's: it leaves exact lengths to its users."""
+
+    def __init__(self, stream) -> None:
+        self.stream = stream
+        self.buffer = bytearray()
+
+    async def read_exactly(self, size: int) -> bytes:
+        buffer = self.buffer
+        while len(buffer) < size:
+            data = await self.stream.receive_some()
+            if not data:
+                raise EOFError
+            buffer += data
+        data = bytes(buffer[:size])
+        del buffer[:size]
+        return data
+
+
+async def trio_serve(stream) -> None:
+    """The server's end of one connection."""
+    reader = TrioReader(stream)
+    while True:
+        header = await reader.read_exactly(4)
+        body = await reader.read_exactly(int.from_bytes(header, "big"))
+        await stream.send_all(header + body)
+
+
+def trio_unit(count: int, connections: int, active: int) -> Cost:
+    """`trio.SocketStream`, a task for each end."""
+    import trio
+
+    async def exchange(stream, reader, times):
+        pdu = PDU
+        for _ in range(times):
+            await stream.send_all(pdu)
+            header = await reader.read_exactly(4)
+            body = await reader.read_exactly(int.from_bytes(header, "big"))
+            pdu = header + body
+
+    def stream_of(sock):
+        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+
+    async def measured():
+        clients = []
+        async with trio.open_nursery() as nursery:
+            for client, server in sockets(connections):
+                stream = stream_of(client)
+                clients.append((stream, TrioReader(stream)))
+                nursery.start_soon(trio_serve, stream_of(server))
+            talkers = some(clients, active)
+            for client in clients:
+                if client not in talkers:
+                    nursery.start_soon(client[1].read_exactly, 4)
+
+            async def run(total):
+                async with trio.open_nursery() as group:
+                    for client in talkers:
+                        group.start_soon(exchange, *client, total // active)
+
+            await run(WARM_UP)
+            watch = Stopwatch()
+            await run(count)
+            result = watch.cost(count)
+            nursery.cancel_scope.cancel()
         return result
 
-    return asyncio.run(run())
+    return trio.run(measured)
+
+
+# -- Twisted ----------------------------------------------------------------------------------------------------------
+
+
+def adopt(reactor, sock: socket.socket, protocol) -> None:
+    """Give *sock* to Twisted, with *protocol* to serve it."""
+    from twisted.internet.protocol import Factory
+
+    reactor.adoptStreamConnection(sock.fileno(), sock.family, Factory.forProtocol(lambda: protocol))
+    sock.close()
+
+
+def twisted_unit(count: int, connections: int, active: int) -> Cost:
+    """`twisted.protocols.basic.Int32StringReceiver`, which knows this framing."""
+    from twisted.internet import reactor
+    from twisted.protocols.basic import Int32StringReceiver
+
+    class TwistedEcho(Int32StringReceiver):
+        def stringReceived(self, string):
+            self.sendString(string)
+
+    class TwistedClient(Int32StringReceiver):
+        def stringReceived(self, string):
+            nonlocal busy
+            self.left -= 1
+            if self.left:
+                self.sendString(string)
+                return
+            busy -= 1
+            if not busy:
+                following.pop()()
+
+    def run(total):
+        nonlocal busy
+        busy = active
+        for client in talkers:
+            client.left = total // active
+            client.sendString(BODY)
+
+    def warm():
+        nonlocal watch
+        watch = Stopwatch()
+        run(count)
+
+    def measured():
+        nonlocal result
+        result = watch.cost(count)
+        reactor.stop()
+
+    busy = 0
+    watch = result = None
+    following = [measured, warm]
+    clients = []
+    for client, server in sockets(connections):
+        clients.append(TwistedClient())
+        adopt(reactor, client, clients[-1])
+        adopt(reactor, server, TwistedEcho())
+    talkers = some(clients, active)
+    reactor.callWhenRunning(run, WARM_UP)
+    reactor.run()
+    assert result is not None
+    return result
 
 
 # -- a loop by hand ---------------------------------------------------------------------------------------------------
 
 
-def epoll_unit(count: int, connections: int) -> float:
+def epoll_unit(count: int, connections: int, active: int) -> Cost:
     """The least that Python can do: recv, parse, send, one epoll object."""
     poll = select.epoll()
     ends: dict[int, tuple[socket.socket, bytearray, bool]] = {}
@@ -256,12 +399,13 @@ def epoll_unit(count: int, connections: int) -> float:
             ends[sock.fileno()] = (sock, bytearray(), sock is client)
             poll.register(sock.fileno(), select.EPOLLIN)
         clients.append(client)
+    talkers = some(clients, active)
 
     def run(total):
-        left = total
-        for client in clients:
+        left = dict.fromkeys((client.fileno() for client in talkers), total // active)
+        for client in talkers:
             client.send(PDU)
-        while left > 0:
+        while left:
             for fd, _ in poll.poll():
                 sock, buffer, is_client = ends[fd]
                 buffer += sock.recv(65536)
@@ -272,44 +416,42 @@ def epoll_unit(count: int, connections: int) -> float:
                     pdu = bytes(buffer[:end])
                     del buffer[:end]
                     if is_client:
-                        left -= 1
-                        if left <= 0:
+                        left[fd] -= 1
+                        if not left[fd]:
+                            del left[fd]
                             continue
                     sock.send(pdu)
 
     run(WARM_UP)
-    result = per_item(lambda: run(count), count)
-    poll.close()
-    for sock, _, _ in ends.values():
-        sock.close()
-    return result
+    return per_item(partial(run, count), count)
 
 
-def units() -> dict:
-    """Every unit for one and for a hundred connections."""
-    kinds = {
-        "tsocket": tsocket_unit,
-        "asyncio streams": asyncio_streams,
-        "asyncio protocol": asyncio_protocol,
-        "epoll by hand": epoll_unit,
+def units(connections: int, active: int) -> dict:
+    """Everyone's, for so many connections."""
+    peers = {
+        "tsocket": partial(tsocket_unit, connections=connections, active=active),
+        "asyncio streams": partial(streams_unit, connections=connections, active=active),
+        "asyncio Protocol": partial(protocol_unit, connections=connections, active=active),
+        "uvloop streams": partial(streams_unit, connections=connections, active=active, uvloop=True),
+        "uvloop Protocol": partial(protocol_unit, connections=connections, active=active, uvloop=True),
+        "Trio": partial(trio_unit, connections=connections, active=active),
+        "Twisted": partial(twisted_unit, connections=connections, active=active),
+        "epoll by hand": partial(epoll_unit, connections=connections, active=active),
+        "C libraries": ["pdu", str(connections), str(active)],
     }
-    found = {}
-    for connections in (1, 100):
-        for name, function in kinds.items():
-            found[f"{name}, {connections}"] = (
-                lambda count, function=function, connections=connections: function(count, connections),
-                20_000,
-            )
-    return found
+    return spread(peers, 20_000, f", {connections}")
 
+
+GROUPS = [
+    Group(
+        f"PDU round trip, {'1 connection' if connections == 1 else f'{connections} connections'}"
+        + (f", {active} active" if active != connections else ""),
+        "µs of CPU a round trip",
+        f"asyncio streams, {connections}",
+        units(connections, active),
+    )
+    for connections, active in ((1, 1), (100, 100), (8000, 80))
+]
 
 if __name__ == "__main__":
-    UNITS = units()
-    GROUPS = {
-        f"PDU round trip, {connections} connection{'s' * (connections > 1)}": (
-            f"asyncio streams, {connections}",
-            [name for name in UNITS if name.endswith(f", {connections}")],
-        )
-        for connections in (1, 100)
-    }
-    main(__file__, __doc__, UNITS, GROUPS)
+    main(__file__, __doc__, GROUPS)
