@@ -16,10 +16,10 @@ its state, unless one of the rare features (`rare_features`) is used.
 
 from __future__ import annotations
 
-import sys
 from enum import IntEnum
+from sys import _getframe
 
-from talloc_py._chunk import birthplaces, chunk, link, make_oldest
+from talloc_py._chunk import RUNNING, birthplaces, chunk, link, make_oldest
 from talloc_py._free import steal_internal
 from talloc_py.core import (
     TALLOC_CTX,
@@ -37,6 +37,7 @@ from .abort import tevent_abort
 from .context import tevent_context
 from .immediate import (
     im_remove,
+    im_replace,
     tevent_common_schedule_immediate,
     tevent_create_immediate,
     tevent_immediate,
@@ -116,9 +117,13 @@ class operation:
         check: Says whether an object is a live one of that class; TypeError if it is none at all.
 
         stop: Called with a request that leaves the operation before it is over (freed, received or timed out).
+
+        start: Called with a request whose turn in a queue has come; None for an operation that needs no queue.
+
+        farewell: The destructor that a received request is left with.
     """
 
-    __slots__ = ("check", "name", "stop", "target")
+    __slots__ = ("check", "farewell", "name", "start", "stop", "target")
 
     def __init__(
         self,
@@ -126,17 +131,20 @@ class operation:
         stop: Callable[[tevent_req], None],
         target: type[TALLOC_CTX],
         check: Callable[[object], bool],
+        start: Callable[[tevent_req], None] | None = None,
     ) -> None:
         self.name: str = name
         self.stop: Callable[[tevent_req], None] = stop
         self.target: type[TALLOC_CTX] = target
         self.check: Callable[[object], bool] = check
+        self.start: Callable[[tevent_req], None] | None = start
+        self.farewell: Callable[[tevent_req], int] | None = None if start is None else leave_when_freed
 
 
 class rare_features:
     """What few requests have; one attribute of the request, tested once on each path."""
 
-    __slots__ = ("cancel", "cleaned", "cleanup", "defer_ev", "print", "profile", "timer", "trigger")
+    __slots__ = ("cancel", "cleaned", "cleanup", "defer_ev", "print", "profile", "received", "timer", "trigger")
 
     def __init__(self) -> None:
         self.cancel: tevent_req_cancel_fn | None = None
@@ -145,6 +153,7 @@ class rare_features:
         self.defer_ev: tevent_context | None = None
         self.print: tevent_req_print_fn | None = None
         self.profile: tevent_req_profile | None = None
+        self.received: bool = False  # or being received: it has no trigger any more
         self.timer: tevent_timer | None = None
         self.trigger: tevent_immediate | None = None
 
@@ -159,15 +168,16 @@ class tevent_req(TALLOC_CTX):
     # The attributes are the library's own; a request is opaque to its users.
     __slots__ = (
         "__weakref__",
+        "call_depth",
         "created",
         "data",
-        "depth",
         "error",
         "finished",
         "fn",
         "im_ev",
         "im_next",
         "im_prev",
+        "im_run",
         "kind",
         "op",
         "op_done",
@@ -179,7 +189,6 @@ class tevent_req(TALLOC_CTX):
         "op_next",
         "op_private",
         "op_ret",
-        "op_step",
         "op_sub",
         "op_target",
         "op_total",
@@ -189,34 +198,35 @@ class tevent_req(TALLOC_CTX):
         "q_next",
         "q_prev",
         "q_queue",
-        "q_trigger",
         "q_triggered",
         "rare",
         "status",
     )
 
+    # Creation sets few of them: most requests live without the rest, and each costs 1 % of a request.  Those marked (?)
+    # are unset until somebody sets them.
     fn: tevent_req_fn | None
-    pvt: object
+    pvt: object  # (?)
     status: int
     error: int
     data: TALLOC_CTX | None  # the state chunk; None for the library's operations and after tevent_req_received()
     kind: type[TALLOC_CTX] | operation  # what it was made for; an operation is still in `op` until it is received
     created: Location
-    finished: Location | str | None
-    depth: int
+    finished: Location | str | None  # (?)
+    call_depth: int  # (?) see `depth`
     rare: rare_features | None
 
     # The request as a node in a context's list of immediates.
     im_ev: tevent_context | None
     im_next: Any
     im_prev: Any
+    im_run: Callable[[tevent_req], None]  # what is called when it is the first there
 
     # The request as its own entry in a queue.
     q_queue: tevent_queue | None
     q_next: tevent_req | tevent_queue_entry | None
     q_prev: tevent_req | tevent_queue_entry | None
     q_ev: tevent_context
-    q_trigger: Callable[[tevent_req], None]
     q_triggered: bool
 
     # A library operation: which, its context and target, what is to be done when the transport has done its part.
@@ -227,7 +237,6 @@ class tevent_req(TALLOC_CTX):
     op_left: int  # bytes of op_vector still to come
     op_total: int  # the result
     op_done: Callable[[tevent_req], None]  # called when the transport has done its part, with op_ret and op_err
-    op_step: Callable[[tevent_req], None] | None  # what the immediate runs instead of the callback
     op_ret: int
     op_err: int
     op_more: Any  # what else the operation needs, e.g. the destination of a datagram
@@ -250,6 +259,19 @@ class tevent_req(TALLOC_CTX):
         rare = self.rare
         return None if rare is None else rare.profile
 
+    @property
+    def depth(self) -> int:
+        """
+        How many requests this one is nested in.
+
+        Recorded where somebody watches the flow of calls; else nobody has asked yet, and the tree still knows.
+        """
+        try:
+            return self.call_depth
+        except AttributeError:
+            above = _parent_request(self._talloc_chunk.parent)
+            return 0 if above is None else above.depth + 1
+
     def fire(self) -> None:
         """Run as the head of a context's immediates: take the request off the list, then go on with it."""
         ev: Any = self.im_ev
@@ -260,16 +282,17 @@ class tevent_req(TALLOC_CTX):
         else:
             following.im_prev = self.im_next = None
         self.im_ev = None
-        step = self.op_step
-        if step is not None:
-            self.op_step = None
-            step(self)
-        else:
-            _finish_again(self)
+        run = self.im_run
+        run(self)
 
     def q_fire(self) -> None:
         """Run as the head of a queue."""
-        self.q_trigger(self)
+        op = self.op
+        # It may have timed out while it waited, and only blocks the queue until it is freed; or what it works on is
+        # gone, which the abort function is told.
+        if self.status == IN_PROGRESS and op is not None and op.check(self.op_target):
+            assert op.start is not None
+            op.start(self)
 
 
 def rare_of(req: tevent_req) -> rare_features:
@@ -300,9 +323,9 @@ def is_request(req: object) -> bool:
     return False
 
 
-def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
+def new_request(mem_ctx: TALLOC_CTX | None) -> tevent_req | None:
     """
-    A request in progress without a state chunk; the location recorded is that of the frame *depth* levels up.
+    A request in progress without a state chunk; the location recorded is that of the caller's caller.
 
     Returns None where *mem_ctx* allows no allocation.
     """
@@ -311,21 +334,21 @@ def new_request(mem_ctx: TALLOC_CTX | None, depth: int) -> tevent_req | None:
     if header is None:
         return None
     req._talloc_chunk = header  # type: ignore[misc]  # the slot is that of the base class
-    frame = sys._getframe(depth)
+    frame = _getframe(2)
     req.created = frame.f_code, frame.f_lasti
-    req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op = req.op_step = req.q_queue = None
+    req.fn = None
+    req.data = None
+    req.rare = None
+    req.op = None
+    req.im_ev = None
     req.status = IN_PROGRESS
-    req.error = req.depth = 0
-    parent = header.parent
-    if parent is not None and not _inherit(req, parent):
+    if trace.request_watchers and not _show_creation(req):
         return None
-    if trace.call_depth_users:
-        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.depth, frame.f_code.co_name)
     return req
 
 
 def new_operation(
-    mem_ctx: TALLOC_CTX | None, ev: tevent_context, target: TALLOC_CTX, op: operation, depth: int
+    mem_ctx: TALLOC_CTX | None, ev: tevent_context, target: TALLOC_CTX, op: operation
 ) -> tevent_req | None:
     """
     The request of a library operation: as `new_request`, with what the operation works on and with.
@@ -340,28 +363,33 @@ def new_operation(
         TypeError: *ev* is no context, or *target* not what *op* works on.
     """
     try:
-        usable = (
-            type(ev) is tevent_context
-            and ev._talloc_chunk.obj is ev
-            and type(target) is op.target
-            and target._talloc_chunk.obj is target
-        )
+        if (
+            type(ev) is not tevent_context
+            or ev._talloc_chunk.obj is not ev
+            or type(target) is not op.target
+            or target._talloc_chunk.obj is not target
+        ):
+            raise AttributeError
     except AttributeError:  # a copy was never a chunk
-        usable = False
-    if not usable and not (check_context(ev) and op.check(target)):
-        return None
+        if not (check_context(ev) and op.check(target)):
+            return None
     req: tevent_req = _allocate(tevent_req)
+    parent: Any
     try:
-        parent: Any = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
+        parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
         plain = parent.obj is mem_ctx and parent.extra is None
     except Exception:  # None, or whatever a user's __getattr__ raises
         plain, parent = False, None
     if plain:
-        req._talloc_chunk = header = chunk()  # type: ignore[misc]
+        header = chunk()
+        req._talloc_chunk = header  # type: ignore[misc]
         header.obj = req
         header.name = tevent_req
         header.destructor = destroy
-        header.child = header.prev = header.where = header.extra = None
+        header.child = None
+        header.prev = None
+        header.where = None
+        header.extra = None
         header.parent = parent
         header.next = first = parent.child
         if first is not None:
@@ -372,50 +400,54 @@ def new_operation(
         if made is None:
             return None
         req._talloc_chunk = made  # type: ignore[misc]
-        parent = made.parent
-    frame = sys._getframe(depth)
+    frame = _getframe(2)
     req.created = frame.f_code, frame.f_lasti
-    req.fn = req.pvt = req.data = req.finished = req.rare = req.im_ev = req.op_step = req.q_queue = req.op_sub = None
-    req.op_vector = req.op_more = None
+    req.fn = None
+    req.data = None
+    req.rare = None
+    req.im_ev = None
     req.status = IN_PROGRESS
-    req.error = req.depth = req.op_total = 0
     req.op = op
     req.op_ev = ev
     req.op_target = target
-    # Only a state below a request, and a request that is its own state, have to do with a parent request.
-    if parent is not None:
-        above = parent.parent
-        if parent.name is tevent_req or (above is not None and above.name is tevent_req):
-            if not _inherit(req, parent):
-                return None
-    if trace.call_depth_users:
-        trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.depth, frame.f_code.co_name)
+    if trace.request_watchers and not _show_creation(req):
+        return None
     return req
 
 
-def _inherit(req: tevent_req, owner: chunk) -> bool:
+def _parent_request(owner: chunk | None) -> tevent_req | None:
     """
-    What a subrequest takes over from the request whose state, *owner*, it was created on.
+    The request of which one that was created on *owner* is a subrequest.
 
-    A library operation is its own state. False, and *req* is freed, where a memory limit forbids the profile that it
-    has to have.
+    *owner* is its state; a library operation is its own state.
     """
+    if owner is None:
+        return None
     above: chunk | None = owner
     if owner.name is not tevent_req:
         above = owner.parent
     elif owner.obj.op is None:
         above = None
-    if above is None or above.name is not tevent_req:
-        return True
-    parent: tevent_req = above.obj
-    req.depth = parent.depth + 1
-    if parent.rare is not None and parent.rare.profile is not None:
+    return above.obj if above is not None and above.name is tevent_req else None
+
+
+def _show_creation(req: tevent_req) -> bool:
+    """
+    Let those who watch requests see a new one: the call depth callback of the thread, and the parent's profile.
+
+    False, and *req* is freed, where a memory limit forbids the profile that it has to have.
+    """
+    header = req._talloc_chunk
+    parent = _parent_request(header.parent)
+    req.call_depth = 0 if parent is None else parent.depth + 1
+    if parent is not None and parent.rare is not None and parent.rare.profile is not None:
         from .req_profile import profile_for_subrequest
 
         if not profile_for_subrequest(req, parent):
-            req._talloc_chunk.destructor = None
-            free_chunk(req._talloc_chunk, req.created)
+            header.destructor = None
+            free_chunk(header, req.created)
             return False
+    trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.call_depth, req.created[0].co_name)
     return True
 
 
@@ -432,12 +464,23 @@ def made_late(req: tevent_req, make: Callable[[], T]) -> T:
 
 def _materialise(req: tevent_req) -> None:
     """Make the chunks of *req* that exist only for somebody who looks: its trigger and its queue entry."""
-    if req.data is not None and req.status != RECEIVED:
+    if req.op is None and _has_trigger(req):
         _trigger_of(req)
-    if req.q_queue is not None:
+    if getattr(req, "q_queue", None) is not None:
         from .queue import entry_for
 
         entry_for(req)
+
+
+def _has_trigger(req: tevent_req) -> bool:
+    """Whether *req* can be posted: from the moment it is being received it cannot, whatever state it is put in."""
+    if req.op is not None:
+        return True
+    data = req.data
+    if data is None or req.status == RECEIVED or (req.rare is not None and req.rare.received):
+        return False
+    header = data._talloc_chunk
+    return header.where is None and header.destructor is not RUNNING
 
 
 def _trigger_of(req: tevent_req) -> tevent_immediate:
@@ -454,12 +497,22 @@ def _trigger_of(req: tevent_req) -> tevent_immediate:
 lazy_children[tevent_req] = _materialise
 
 
+def error_of(req: tevent_req) -> int:
+    """The error number of *req*: 0 where none was set."""
+    return getattr(req, "error", 0)
+
+
+def finished_at(req: tevent_req) -> Location | str | None:
+    """Where *req* was finished, if that was from outside."""
+    return getattr(req, "finished", None)
+
+
 def _cleanup(req: tevent_req, rare: rare_features | None) -> None:
     """The cleanup step: once for each state, and only upwards."""
     if rare is not None and rare.cleaned >= req.status:
         return
     fn = None if rare is None else rare.cleanup
-    if trace.call_depth_users:
+    if trace.request_watchers:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CLEANUP, req, req.depth, trace.function_name(fn))
     if fn is not None and rare is not None:
         rare.cleaned = req.status
@@ -477,7 +530,7 @@ def finish(req: tevent_req, status: int, where: Location | str | None) -> None:
 def conclude(req: tevent_req, status: int) -> None:
     """`finish` for an operation that is over: nothing is left to be stopped, and nobody asked from where."""
     rare = req.rare
-    if rare is None and not trace.call_depth_users:
+    if rare is None and not trace.request_watchers:
         req.status = status
         fn = req.fn
         if fn is not None:
@@ -513,13 +566,13 @@ def notify(req: tevent_req) -> None:
     fn = req.fn
     if fn is None:
         return
-    if trace.call_depth_users:
+    if trace.request_watchers:
         depth = max(req.depth - 1, 0)
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_NOTIFY_CB, req, depth, trace.function_name(fn))
     fn(req)
 
 
-def _finish_again(req: tevent_req) -> None:
+def finish_again(req: tevent_req) -> None:
     """The immediate of *req* runs: the finish sequence once more, for the state it is in."""
     rare = req.rare
     if rare is not None:
@@ -529,7 +582,7 @@ def _finish_again(req: tevent_req) -> None:
 
 def error_at(req: tevent_req, error: int, depth: int) -> bool:
     """`tevent_req_error` for the helpers built on it: the location is that of the caller *depth* frames up."""
-    frame = sys._getframe(depth + 1)
+    frame = _getframe(depth + 1)
     req.error = error & ERROR_MASK
     finish(req, USER_ERROR, (frame.f_code, frame.f_lasti))
     return True
@@ -537,17 +590,23 @@ def error_at(req: tevent_req, error: int, depth: int) -> bool:
 
 def post(req: tevent_req, ev: tevent_context) -> None:
     # A request that somebody finished once more after it was received has no trigger either, only another state.
-    if req.status == RECEIVED or (req.data is None and req.op is None):
+    if not _has_trigger(req):
         tevent_abort(ev, f"tevent_req_post() of a request that was received already: {req!r}")
         return
-    schedule(req, ev)
+    # The step of an operation that waits for the loop is not lost by it.
+    schedule(req, ev, req.im_run if _waits(req) else finish_again)
 
 
-def schedule(req: tevent_req, ev: tevent_context) -> None:
-    """Put *req* at the end of the immediates of *ev*; a request that waits already moves there."""
+def schedule(req: tevent_req, ev: tevent_context, run: Callable[[tevent_req], None]) -> None:
+    """
+    Let the loop of *ev* call *run* with *req*, behind the immediates that wait there already.
+
+    A request that waits already moves there.
+    """
     if req.im_ev is not None:
         im_remove(req)
     rare = req.rare
+    req.im_run = run
     if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
         if rare is not None and rare.trigger is not None and rare.trigger.im_ev is not None:
             tevent_reset_immediate(rare.trigger)
@@ -566,12 +625,22 @@ def schedule(req: tevent_req, ev: tevent_context) -> None:
 
 
 def _trigger_handler(ev: tevent_context, im: tevent_immediate, req: tevent_req) -> None:
-    step = req.op_step
-    if step is not None:
-        req.op_step = None
-        step(req)
-    else:
-        _finish_again(req)
+    run = req.im_run
+    run(req)
+
+
+def _waits(req: tevent_req) -> bool:
+    """Whether *req* stands in a list of immediates, itself or by its trigger."""
+    if req.im_ev is not None:
+        return True
+    trigger = None if req.rare is None else req.rare.trigger
+    return trigger is not None and trigger.im_ev is not None
+
+
+def drop_step(req: tevent_req) -> None:
+    """Forget the step of an operation that waits for the loop; a callback that was posted stays."""
+    if _waits(req) and req.im_run is not finish_again:
+        unschedule(req)
 
 
 def unschedule(req: tevent_req) -> None:
@@ -604,6 +673,7 @@ def receive(req: tevent_req, keep_state: bool = False) -> None:
     if req.im_ev is not None:
         im_remove(req)
     if rare is not None:
+        rare.received = True
         rare.print = rare.cancel = None
         trigger = rare.trigger
         if trigger is not None:
@@ -615,29 +685,33 @@ def receive(req: tevent_req, keep_state: bool = False) -> None:
     if op is not None:
         if req.status == IN_PROGRESS or req._talloc_chunk.child is not None:
             op.stop(req)
-        req.op = req.op_step = None
+        req.op = None
         req.kind = op
     req.status = RECEIVED
     try:
-        if rare is not None or trace.call_depth_users:
+        if rare is not None or trace.request_watchers:
             _cleanup(req, rare)
     finally:
         data = req.data
         if data is not None:
-            req.data = None
             header = data._talloc_chunk
-            if header.obj is data:
-                if keep_state and header.parent is req._talloc_chunk:
-                    steal_internal(header.parent, header)
-                else:
-                    free_chunk(header, _HERE)
+            if keep_state and header.parent is req._talloc_chunk:
+                req.data = None
+                steal_internal(header.parent, header)
+            else:
+                try:  # what dies with the state can still see it: a subrequest looks at its parent
+                    if header.obj is data:
+                        free_chunk(header, _HERE)
+                finally:
+                    req.data = None
 
 
 def destroy(req: tevent_req) -> int:
     """The destructor of every request."""
+    queue = getattr(req, "q_queue", None)
     try:
-        if req.q_queue is not None:
-            req.q_queue.leave(req)
+        if queue is not None:
+            queue.leave(req)
     finally:  # a trace callback may have raised
         if req.status != RECEIVED:
             if req.data is None or req.data._talloc_chunk.child is None:
@@ -666,8 +740,26 @@ _nested = local()  # `level`: how many destructors of requests with something be
 _NESTED_MAX: Final = 40
 
 
+def leave_when_freed(req: tevent_req) -> int:
+    """The destructor of an operation that was received, and holds its place in a queue until it is freed."""
+    queue = req.q_queue
+    if queue is not None:
+        if queue.last is req and queue.first is req and not trace.request_watchers and req.op_ev.im_plain:
+            queue.first = None
+            queue.last = None
+        else:
+            queue.leave(req)
+    return 0
+
+
+def farewell(req: tevent_req) -> Callable[[tevent_req], int] | None:
+    """The destructor that a received request is left with."""
+    return None if getattr(req, "q_queue", None) is None else leave_when_freed
+
+
 birthplaces[tevent_req] = "created"
 library_destructors.add(destroy)
+library_destructors.add(leave_when_freed)
 
 
 def _end_without_receive(req: tevent_req) -> None:
@@ -679,8 +771,9 @@ def _end_without_receive(req: tevent_req) -> None:
     """
     if req.im_ev is not None:
         im_remove(req)
-    if req.q_queue is not None:
-        req.q_queue.leave(req)
+    queue = getattr(req, "q_queue", None)
+    if queue is not None:
+        queue.leave(req)
     if req.op is not None:
         req.op.stop(req)
 

@@ -394,7 +394,7 @@ def tevent_loop_once(ev: tevent_context) -> int:
 
     Callbacks: what a handler raises leaves this call; the context stays usable.
     """
-    if type(ev) is not tevent_context or not ev.lean or ev.level or trace.call_depth_users:
+    if type(ev) is not tevent_context or not ev.lean or ev.level:
         return _loop_once_watched(ev)
     ev.level = 1
     try:
@@ -409,7 +409,7 @@ def tevent_loop_once(ev: tevent_context) -> int:
             result = once(ev)
     finally:
         ev.level = 0
-    if not ev.lean or trace.call_depth_users:
+    if not ev.lean or trace.request_watchers:
         return _became_watched(ev, result)
     return result
 
@@ -420,7 +420,7 @@ def _became_watched(ev: tevent_context, result: int) -> int:
         ev.level = 1
         try:
             tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_LOOP_ONCE)
-            if trace.call_depth_users:
+            if trace.request_watchers:
                 call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, None, 0, "_tevent_loop_once")
             result = _hook(ev, 1, False, [None]) or result
         finally:
@@ -441,7 +441,7 @@ def _loop_once_watched(ev: tevent_context) -> int:
             result = 0
             try:
                 result = _traced_once(ev)
-                if trace.call_depth_users:
+                if trace.request_watchers:
                     call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, None, 0, "_tevent_loop_once")
             finally:
                 result = _hook(ev, level + 1, False, stack) or result
@@ -520,7 +520,7 @@ def tevent_common_loop_wait(ev: tevent_context) -> int:
     C: ``int tevent_common_loop_wait(struct tevent_context *ev, const char *location)``
     """
     while tevent_common_have_events(ev):
-        result = _loop_unwatched(ev) if ev.lean and ev.level == 0 and not trace.call_depth_users else 0
+        result = _loop_unwatched(ev) if ev.lean and ev.level == 0 and not trace.request_watchers else 0
         if ev.gone:
             return result
         if result == 0 and tevent_common_have_events(ev):
@@ -546,7 +546,7 @@ def _loop_unwatched(ev: tevent_context) -> int:
     result: int
     ev.level = 1
     try:
-        while ev.lean and not trace.call_depth_users:
+        while ev.lean and not trace.request_watchers:
             ops = ev.ops
             node = ev.im_first
             if node is not None and ops.plain_loop and not loop_state.signals:
@@ -564,7 +564,7 @@ def _loop_unwatched(ev: tevent_context) -> int:
             result = 0
     finally:
         ev.level = 0
-    return result if ev.lean and not trace.call_depth_users else _became_watched(ev, result)
+    return result if ev.lean and not trace.request_watchers else _became_watched(ev, result)
 
 
 def tevent_loop_until(ev: tevent_context, finished: Callable[[Any], bool], private_data: object) -> int:
@@ -640,7 +640,8 @@ def tevent_loop_set_nesting_hook(ev: tevent_context, hook: tevent_nesting_hook |
         return
     if hook is not None and not callable(hook):
         wrong_type("hook", "callable", hook)
-    if ev.nesting_hook is not None and (ev.nesting_hook is not hook or ev.nesting_data is not private_data):
+    # Not `is`: a bound method is another object each time it is asked for.
+    if ev.nesting_hook is not None and (ev.nesting_hook != hook or ev.nesting_data is not private_data):
         tevent_abort(ev, "tevent: Violation of nesting hook rules\n")
     ev.nesting_hook = hook
     ev.nesting_data = private_data

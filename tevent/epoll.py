@@ -61,6 +61,13 @@ _MASKS = [
 ]
 
 
+#: What epoll reports, without the trouble, to TEVENT_FD_* flags.
+_READY = tuple(
+    (TEVENT_FD_READ if events & _sys.EPOLLIN else 0) | (TEVENT_FD_WRITE if events & _sys.EPOLLOUT else 0)
+    for events in range(8)
+)
+
+
 class epoll_event_context(TALLOC_CTX):
     """
     What a context with this backend has as its ``additional_data``: a chunk of it, freed with it.
@@ -309,38 +316,39 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
         state.update(fde if fde.group is None else fde.group)
 
 
+# A wait is given a tenth of a microsecond less than it is: as a float it may be a trifle too much, and the interpreter
+# rounds up to milliseconds.
+
+
 def epoll_event_loop_once(ev: tevent_context) -> int:
     """One iteration."""
-    # What before_wait() finds out, spelled out for the two usual cases: an immediate, and nothing to do but to wait.
-    node = ev.im_first
-    if loop_state.signals or ev.scheduled_immediates:
-        wait = before_wait(ev)
-    elif node is not None:
-        node.fire()
-        return 0
+    timers = ev.timers
+    if (
+        ev.im_first is None
+        and not timers.live
+        and timers.front_first is None
+        and not loop_state.signals
+        and not ev.scheduled_immediates
+    ):
+        wait = ev.wait_us  # what before_wait() says where there is nothing to do but to wait
     else:
-        timers = ev.timers
-        wait = ev.wait_us if not timers.live and timers.front_first is None else run_first_timer(ev)
-    if wait == SERVED:
-        return 0
+        wait = before_wait(ev)
+        if wait == SERVED:
+            return 0
     state: epoll_event_context = ev.additional_data
     if state.pid != _sys.pid and (type(state) is not epoll_event_context or not state.is_ours(True)):
         return _go_on_elsewhere(ev, wait)
     if loop_state.signals and signals_served(ev):
         return 0
-    if ev.trace_point is not None:
-        tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
-        if ev.gone:
-            return 0
     try:
-        ready: list[tuple[int, int]] = state.poll(wait / 1000000 if wait > 0 else wait, 1)
+        if ev.trace_point is None:
+            ready: list[tuple[int, int]] = state.poll((wait - 0.1) / 1000000 if wait > 0 else wait, 1)
+        else:
+            ready = _traced_wait(ev, state, wait)
     except OSError as error:
         set_errno(error.errno or errno.EIO)
         state.panic("epoll_wait() failed", error, True)
         return _go_on_elsewhere(ev, wait)
-    finally:
-        if ev.trace_point is not None:
-            tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
     if ev.gone or (loop_state.signals and signals_served(ev)):
         return 0
     if not ready:
@@ -352,16 +360,27 @@ def epoll_event_loop_once(ev: tevent_context) -> int:
         _dispatch(state, fd, events)
         return 0
     # The usual case of run_fd(), spelled out: one descriptor, one event, no trouble, nobody looking on.
-    flags = (1 if events & 1 else 0) | (2 if events & 4 else 0)
+    flags = _READY[events] & fde.flags
     was_busy = fde.busy
     fde.busy = True
     try:
-        handler(ev, fde, flags & fde.flags, fde.private_data)
+        handler(ev, fde, flags, fde.private_data)
     finally:
         fde.busy = was_busy
         if fde.destroyed and not was_busy:
             free_after_handler(fde)
     return 0
+
+
+def _traced_wait(ev: tevent_context, state: epoll_event_context, wait: int) -> list[tuple[int, int]]:
+    """The wait of an iteration, with the trace points before and after it."""
+    tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
+    if ev.gone:
+        return []
+    try:
+        return state.poll((wait - 0.1) / 1000000 if wait > 0 else wait, 1)  # type: ignore[no-any-return]
+    finally:
+        tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
 
 
 def _go_on_elsewhere(ev: tevent_context, wait: int) -> int:

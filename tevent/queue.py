@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType
+    from typing import Any
 
     tevent_queue_trigger_fn_t = Callable[[tevent_req, object], None]
     Node = "tevent_queue_entry | tevent_req"
@@ -71,15 +72,16 @@ class tevent_queue(TALLOC_CTX):
     C: ``struct tevent_queue``
     """
 
-    __slots__ = ("created", "first", "immediate", "last", "length", "name", "running")
+    __slots__ = ("created", "first", "immediate", "last", "name", "running", "waiting")
 
     #: Where it was made, for messages.
     created: tuple[CodeType, int]
     name: str
     running: bool
-    length: int
     first: tevent_queue_entry | tevent_req | None
     last: tevent_queue_entry | tevent_req | None
+    #: How many stand behind the first.
+    waiting: int
     immediate: tevent_immediate
 
     def __init__(self) -> None:
@@ -91,19 +93,21 @@ class tevent_queue(TALLOC_CTX):
         state = "running" if self.running else "stopped"
         return f"<tevent_queue {self.name!r} {state}, {self.length} entries>"
 
+    @property
+    def length(self) -> int:
+        """How many entries there are, the working one included."""
+        return 0 if self.first is None else self.waiting + 1
+
     def leave(self, node: tevent_queue_entry | tevent_req) -> None:
         """Take *node* out and let the next one have its turn."""
         head = self.first
         assert head is not None
-        if trace.call_depth_users or not head.q_ev.im_plain:
+        if trace.request_watchers or not head.q_ev.im_plain:
             node = entry_for(node)
             try:
                 _report_leaving(self, node)
             finally:
                 _step_out(self, node)
-        elif self.last is node and head is node:
-            self.first = self.last = node.q_queue = None
-            self.length = 0
         else:
             _step_out(self, node)
 
@@ -169,8 +173,8 @@ def _link(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: tevent
         queue.first = node
     else:
         last.q_next = node
+        queue.waiting += 1
     queue.last = node
-    queue.length += 1
 
 
 def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
@@ -184,7 +188,8 @@ def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
     else:
         next.q_prev = prev
     node.q_queue = node.q_prev = node.q_next = None
-    queue.length -= 1
+    if queue.first is not None:
+        queue.waiting -= 1
 
 
 def _step_out(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
@@ -197,7 +202,7 @@ def _step_out(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> Non
 def _report_leaving(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
     head = queue.first
     assert head is not None
-    if trace.call_depth_users:
+    if trace.request_watchers:
         # As in C it is the head of the queue that is reported, with the function of the one that leaves.
         req = _request_of(head)
         trace.call_depth_report(TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE, req, req.depth, _trigger_name(node))
@@ -216,7 +221,7 @@ def _immediate_trigger(ev: tevent_context, im: tevent_immediate, queue: tevent_q
     if not queue.running or head is None or head.q_triggered:
         return
     head.q_triggered = True
-    if trace.call_depth_users:
+    if trace.request_watchers:
         req = _request_of(head)
         trace.call_depth_report(TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER, req, req.depth, _trigger_name(head))
     _trace(ev, head, TEVENT_EVENT_TRACE_BEFORE_HANDLER)
@@ -230,7 +235,9 @@ def _request_of(node: tevent_queue_entry | tevent_req) -> tevent_req:
 def _trigger_name(node: tevent_queue_entry | tevent_req) -> str:
     if isinstance(node, tevent_queue_entry) and node.trigger is not _run_operation:
         return trace.function_name(node.trigger) or "NULL"
-    return trace.function_name(_request_of(node).q_trigger) or "NULL"
+    req = _request_of(node)
+    op: Any = req.op or req.kind  # before and after it was received
+    return trace.function_name(op.start) or "NULL"
 
 
 def _trace(ev: tevent_context, node: tevent_queue_entry | tevent_req, point: trace.tevent_event_trace_point) -> None:
@@ -266,7 +273,7 @@ def entry_for(node: tevent_queue_entry | tevent_req) -> tevent_queue_entry:
 
 
 def _run_operation(req: tevent_req, private_data: object) -> None:
-    req.q_trigger(req)
+    req.q_fire()
 
 
 def _destroy_entry(entry: tevent_queue_entry) -> int:
@@ -304,7 +311,7 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
         return None
     queue.created = caller(1)
     queue.running = True
-    queue.length = 0
+    queue.waiting = 0
     queue.first = queue.last = None
     made = False
     try:
@@ -367,7 +374,7 @@ def _add(
 
 def _enter(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: tevent_context, direct: bool) -> None:
     """Append *node* and start the head if that is due: at once where *direct* allows it, else by an immediate."""
-    if trace.call_depth_users:
+    if trace.request_watchers:
         req = _request_of(node)
         trace.call_depth_report(TEVENT_CALL_FLOW_REQ_QUEUE_ENTER, req, req.depth, _trigger_name(node))
     main = tevent_wrapper_main_ev(ev)
@@ -394,12 +401,12 @@ def _enter(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: teven
     _schedule(queue, head)
 
 
-def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_req], None]) -> tevent_req | None:
+def queue_operation(queue: tevent_queue, req: tevent_req) -> tevent_req | None:
     """
-    Let the operation *req* wait for its turn in *queue*; *run* is called with it, here if the queue is empty.
+    Let the operation *req* wait for its turn in *queue*, where it is started; at once if the queue is empty.
 
-    Returns *req*; None where *queue* is dead and the abort function returned. Then, and where *run* raises, no request
-    remains.
+    Returns *req*; None where *queue* is dead and the abort function returned. Then, and where the start raises, no
+    request remains.
     """
     try:
         if type(queue) is not tevent_queue or queue._talloc_chunk.obj is not queue:
@@ -407,37 +414,23 @@ def queue_operation(queue: tevent_queue, req: tevent_req, run: Callable[[tevent_
                 free_chunk(req._talloc_chunk, req.created)
                 return None
         ev = req.op_ev
-        req.q_trigger = run
-        if queue.first is None and queue.running and ev.im_plain and not trace.call_depth_users:
+        if queue.first is None and queue.running and not trace.request_watchers and ev.im_plain:
             # The common case in one go: nobody waits, nobody looks.
             req.q_queue = queue
             req.q_ev = ev
+            req.q_prev = None
+            req.q_next = None
             req.q_triggered = True
-            req.q_prev = req.q_next = None
-            queue.first = queue.last = req
-            queue.length = 1
-            run(req)
+            queue.first = req
+            queue.last = req
+            start: Any = req.op.start  # type: ignore[union-attr]  # it is an operation
+            start(req)
         else:
             _enter(queue, req, ev, True)
     except BaseException:
         free_chunk(req._talloc_chunk, req.created)
         raise
     return req
-
-
-def leave_when_freed(req: tevent_req) -> int:
-    """The destructor of an operation that was received, and holds its place in a queue until it is freed."""
-    queue = req.q_queue
-    if queue is not None:
-        if queue.first is req and queue.last is req and req.q_ev.im_plain and not trace.call_depth_users:
-            queue.first = queue.last = req.q_queue = None
-            queue.length = 0
-        else:
-            queue.leave(req)
-    return 0
-
-
-library_destructors.add(leave_when_freed)
 
 
 def tevent_queue_add(

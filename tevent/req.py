@@ -7,7 +7,7 @@ Mirrors ``lib/tevent/tevent_req.c``; how a request is kept and what happens insi
 
 from __future__ import annotations
 
-import sys
+from sys import _getframe
 
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
 from talloc_py.names import talloc_get_type_abort
@@ -29,8 +29,9 @@ from ._request import (
     TEVENT_REQ_USER_ERROR,
     TIMED_OUT,
     USER_ERROR,
-    destroy,
     drop_timer,
+    error_of,
+    farewell,
     finish,
     is_request,
     new_request,
@@ -109,7 +110,7 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     Returns:
         The request and its state, a child of the request; ``(None, None)`` where a memory limit forbids it.
     """
-    req = new_request(mem_ctx, 2)
+    req = new_request(mem_ctx)
     if req is None:
         return None, None  # type: ignore[return-value]  # one check, of the request, has to do as in C
     try:
@@ -171,7 +172,7 @@ def tevent_req_callback_data(req: tevent_req, type: type[T]) -> T:
         pass
     if not is_request(req):
         return None  # type: ignore[return-value]
-    data: T = talloc_get_type_abort(req.pvt, type)
+    data: T = talloc_get_type_abort(getattr(req, "pvt", None), type)
     return data
 
 
@@ -181,7 +182,7 @@ def tevent_req_callback_data_void(req: tevent_req) -> object:
 
     C: ``void *tevent_req_callback_data_void(struct tevent_req *req)``
     """
-    return req.pvt if is_request(req) else None
+    return getattr(req, "pvt", None) if is_request(req) else None
 
 
 def tevent_req_set_callback(req: tevent_req, fn: tevent_req_fn | None, pvt: object) -> None:
@@ -252,7 +253,7 @@ def tevent_req_cancel(req: tevent_req) -> bool:
         return False
     rare = req.rare
     fn = None if rare is None else rare.cancel
-    if trace.call_depth_users:
+    if trace.request_watchers:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CANCEL, req, req.depth, trace.function_name(fn))
     return False if fn is None else bool(fn(req))
 
@@ -287,7 +288,7 @@ def tevent_req_done(req: tevent_req) -> None:
     no guard against finishing twice: each call runs the whole sequence.
     """
     if is_request(req):
-        frame = sys._getframe(1)
+        frame = _getframe(1)
         finish(req, DONE, (frame.f_code, frame.f_lasti))
 
 
@@ -312,7 +313,7 @@ def tevent_req_error(req: tevent_req, error: int) -> bool:
     error = error & ERROR_MASK
     if error == 0:
         return False
-    frame = sys._getframe(1)
+    frame = _getframe(1)
     req.error = error
     finish(req, USER_ERROR, (frame.f_code, frame.f_lasti))
     return True
@@ -325,7 +326,7 @@ def tevent_req_oom(req: tevent_req) -> None:
     C: ``void tevent_req_oom(struct tevent_req *req)``
     """
     if is_request(req):
-        frame = sys._getframe(1)
+        frame = _getframe(1)
         finish(req, NO_MEMORY, (frame.f_code, frame.f_lasti))
 
 
@@ -342,7 +343,7 @@ def tevent_req_nomem(p: object, req: tevent_req) -> TypeIs[None]:
         return False
     if p is not None:
         return False
-    frame = sys._getframe(1)
+    frame = _getframe(1)
     finish(req, NO_MEMORY, (frame.f_code, frame.f_lasti))
     return True
 
@@ -354,7 +355,7 @@ def tevent_req_notify_callback(req: tevent_req) -> None:
     C: ``void tevent_req_notify_callback(struct tevent_req *req)``
     """
     if is_request(req):
-        frame = sys._getframe(1)
+        frame = _getframe(1)
         req.finished = (frame.f_code, frame.f_lasti)
         notify(req)
 
@@ -412,7 +413,7 @@ def tevent_req_set_endtime(req: tevent_req, ev: tevent_context, endtime: timeval
     drop_timer(rare)
     rare.timer = tevent_add_timer(ev, req, endtime, _timed_out, req)
     if rare.timer is None:
-        frame = sys._getframe(1)
+        frame = _getframe(1)
         finish(req, NO_MEMORY, (frame.f_code, frame.f_lasti))
         return False
     return True
@@ -456,7 +457,7 @@ def tevent_req_is_error(req: tevent_req) -> tuple[bool, tevent_req_state | None,
     status = req.status
     if status == DONE:
         return False, None, None
-    return True, STATES[status], req.error if status == USER_ERROR else None
+    return True, STATES[status], error_of(req) if status == USER_ERROR else None
 
 
 def tevent_req_received(req: tevent_req) -> None:
@@ -469,8 +470,7 @@ def tevent_req_received(req: tevent_req) -> None:
     chunk stays until somebody frees it; its callback will not run any more.
     """
     if is_request(req):
-        # A request that stands in a queue by itself leaves it when it is freed, not before.
-        req._talloc_chunk.destructor = None if req.q_queue is None else destroy
+        req._talloc_chunk.destructor = farewell(req)
         receive(req)
 
 

@@ -11,7 +11,7 @@ from talloc_py.core import TALLOC_CTX, location_text
 from talloc_py.string import talloc_strdup
 from talloc_py.types import info_of
 
-from ._request import STATES, is_request, operation, tevent_req
+from ._request import STATES, error_of, finished_at, is_request, operation, tevent_req
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def tevent_req_default_print(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tal
     """
     if not is_request(req):
         return None
-    error = req.error
+    error = error_of(req)
     signed = error - 2**64 if error >> 63 else error
     data = req.data
     timer = None if req.rare is None else req.rare.timer
     return talloc_strdup(
         mem_ctx,
         f"tevent_req[{_pointer(req)}/{_place(req.created)}]: state[{req.status}] error[{signed} (0x{error:X})]  "
-        f"state[{kind_of(req)} ({_pointer(data)})] timer[{_pointer(timer)}] finish[{_place(req.finished)}]",
+        f"state[{kind_of(req)} ({_pointer(data)})] timer[{_pointer(timer)}] finish[{_place(finished_at(req))}]",
     )
 
 
@@ -84,5 +84,6 @@ def summary(req: tevent_req) -> str:
     if header.obj is not req:
         return f"<tevent_req, freed at {location_text(header.where)}, made at {location_text(req.created)}>"
     state = STATES[req.status].name.removeprefix("TEVENT_REQ_")
-    error = f" {req.error}" if req.error else ""
+    number = error_of(req)
+    error = f" {number}" if number else ""
     return f"<tevent_req of {kind_of(req)} {state}{error} made at {location_text(req.created)}>"

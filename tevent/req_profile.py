@@ -28,8 +28,8 @@ from talloc_py.core import (
 )
 from talloc_py.string import talloc_strdup
 
-from . import _sys
-from ._request import NO_MEMORY, STATES, error_at, finish, is_request, rare_of
+from . import _sys, trace
+from ._request import NO_MEMORY, STATES, error_at, error_of, finish, finished_at, is_request, rare_of
 from .abort import tevent_abort
 from .req import TEVENT_REQ_INIT
 from .timed import tevent_timeval_until, timeval
@@ -168,6 +168,7 @@ def _release(profile: tevent_req_profile) -> None:
     if req is not None:
         profile._req = None
         rare_of(req).profile = None
+        trace.request_watchers -= 1
 
 
 destructor_guards[tevent_req_profile] = guarded_by(_destroy)
@@ -184,6 +185,7 @@ def _profile_of_request(req: tevent_req) -> tevent_req_profile | None:
         profile.start_location = req.created
         profile.start_time = _now()
         rare_of(req).profile = profile
+        trace.request_watchers += 1
     return profile
 
 
@@ -227,10 +229,10 @@ def profile_finished(req: tevent_req) -> None:
     profile = rare_of(req).profile
     assert profile is not None
     _name_from_request(profile)
-    profile.stop_location = req.finished
+    profile.stop_location = finished_at(req)
     profile.stop_time = _now()
     profile.state = req.status
-    profile.user_error = req.error
+    profile.user_error = error_of(req)
     if profile._parent is not None:
         _release(profile)
         talloc_steal(profile._parent, profile)

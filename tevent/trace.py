@@ -4,7 +4,7 @@ Trace callbacks: the points of the loop, the life of each event, and the flow of
 
 Mirrors lib/tevent/tevent_debug.c and the tevent_thread_call_depth_* functions.  A context has one callback for its loop
 and one per kind of event; a thread has one for the call flow.
-Cost: where a callback is unset, one test of an attribute, and for the call flow of `call_depth_users`.
+Cost: where a callback is unset, one test of an attribute, and for the call flow of `request_watchers`.
 """
 
 from __future__ import annotations
@@ -409,12 +409,13 @@ class _per_thread(local):
 
 _call_depth = _per_thread()
 
-#: How many threads have a callback. Requests, queues and loops report nothing while it is 0.
-call_depth_users: int = 0
+#: How many threads have a callback for the flow of calls, and how many profiles are being written. Requests, queues and
+#: loops report nothing while it is 0.
+request_watchers: int = 0
 
 
 def call_depth_report(cmd: tevent_thread_call_depth_cmd, req: tevent_req | None, depth: int, fname: str | None) -> None:
-    """Tell this thread's callback, if it has one; callers ask `call_depth_users` first."""
+    """Tell this thread's callback, if it has one; callers ask `request_watchers` first."""
     callback = _call_depth.callback
     if callback is not None:
         callback(_call_depth.private_data, cmd, req, depth, fname)
@@ -441,14 +442,14 @@ def tevent_thread_call_depth_set_callback(f: tevent_call_depth_callback_t | None
 
     Callbacks: the former function hears a last `TEVENT_CALL_FLOW_REQ_RESET`.
     """
-    global call_depth_users
+    global request_watchers
     if f is not None and not callable(f):
         raise TypeError(f"f must be callable or None, not {type(f).__name__}")
     call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, None, 0, "tevent_thread_call_depth_set_callback")
     had = _call_depth.callback is not None
     _call_depth.callback = f
     _call_depth.private_data = private_data
-    call_depth_users += (f is not None) - had
+    request_watchers += (f is not None) - had
 
 
 def tevent_thread_call_depth_reset_from_req(req: tevent_req) -> None:
@@ -459,5 +460,5 @@ def tevent_thread_call_depth_reset_from_req(req: tevent_req) -> None:
     """
     from ._request import is_request
 
-    if is_request(req) and call_depth_users:
+    if is_request(req) and request_watchers:
         call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, req, req.depth, _getframe(1).f_code.co_name)

@@ -38,15 +38,17 @@ from tevent._request import (
     TIMED_OUT,
     USER_ERROR,
     conclude,
+    drop_step,
+    error_of,
+    farewell,
     finish,
+    finish_again,
     is_request,
     operation,
     receive,
     schedule,
     tevent_req,
-    unschedule,
 )
-from tevent.queue import leave_when_freed
 from tevent.req import tevent_req_received
 
 from .address import iovec
@@ -249,7 +251,7 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
     # Nearly always a list of these few types, which need no closer look.
-    plain: Any = vector if vector.__class__ is list else None
+    plain: Any = vector if type(vector) is list else None
     if plain is not None and (_WRITABLE if writable else _READABLE).issuperset(map(type, plain)):
         total = sum(map(len, plain))
         if total and len(plain) <= IOV_MAX:
@@ -260,6 +262,17 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
     assert vector is not None
     req.op_vector = [_buffer(item, writable) for item in vector]
     req.op_ret = req.op_left = total
+
+
+def prepare_read(req: tevent_req, vector: Vector) -> None:
+    """`prepare` for a read, whose usual vector is one bytearray."""
+    if type(vector) is list and len(vector) == 1:
+        buffer = vector[0]
+        if type(buffer) is bytearray and buffer:
+            req.op_vector = [buffer]
+            req.op_left = req.op_ret = len(buffer)
+            return
+    prepare(req, vector, True)
 
 
 _WRITABLE: Final = frozenset((bytearray, talloc_buffer))
@@ -290,8 +303,14 @@ class stream_operation(operation):
 
     __slots__ = ("direct",)
 
-    def __init__(self, name: str, stop: Callable[[tevent_req], None], direct: bool) -> None:
-        super().__init__(name, stop, tstream_context, is_stream)
+    def __init__(
+        self,
+        name: str,
+        stop: Callable[[tevent_req], None],
+        direct: bool,
+        start: Callable[[tevent_req], None] | None = None,
+    ) -> None:
+        super().__init__(name, stop, tstream_context, is_stream, start)
         self.direct: bool = direct
 
 
@@ -312,14 +331,13 @@ def stop_operation(req: tevent_req) -> None:
         stream.monitor_req = None
         transport.stop_monitor(req)
     req.op_vector = None
-    if req.op_step is not None:
-        req.op_step = None
-        unschedule(req)
+    drop_step(req)
     drop_sub(req)
 
 
 def drop_sub(req: tevent_req) -> None:
-    sub = req.op_sub
+    """Free the request of a backend that works with requests of its own."""
+    sub = getattr(req, "op_sub", None)
     if sub is not None:
         req.op_sub = None
         header = sub._talloc_chunk
@@ -337,14 +355,12 @@ def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: in
     """Let *step* run from the loop, with a result that is known already."""
     req.op_ret = ret
     req.op_err = err
-    req.op_step = step
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, step)
 
 
 def soon(req: tevent_req, step: Callable[[tevent_req], None]) -> None:
     """Let *step* run from the loop; the result is in the request already."""
-    req.op_step = step
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, step)
 
 
 def over(req: tevent_req) -> None:
@@ -370,14 +386,14 @@ def refuse(req: tevent_req, err: int) -> tevent_req:
     req.error = err
     req.op_vector = None
     finish(req, USER_ERROR, _HERE)
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, finish_again)
     return req
 
 
 def refuse_oom(req: tevent_req) -> tevent_req:
     """As `refuse`, for a backend that could not make its request."""
     finish(req, NO_MEMORY, _HERE)
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, finish_again)
     return req
 
 
@@ -442,12 +458,11 @@ def fail_monitor(stream: tstream_context, err: int) -> None:
 _EIO: Final = (-1, errno.EIO)
 
 
-def result_of(req: tevent_req, success: int) -> tuple[int, int]:
+def failure_of(req: tevent_req) -> tuple[int, int]:
+    """-1 and the errno of a request that has not succeeded; EIO for one in progress or received."""
     status = req.status
-    if status == DONE:
-        return success, 0
     if status == USER_ERROR:
-        return -1, _int32(req.error)
+        return -1, _int32(error_of(req))
     if status == TIMED_OUT:
         return -1, errno.ETIMEDOUT
     if status == NO_MEMORY:
@@ -475,18 +490,17 @@ def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
         and req.rare is None
         and req.im_ev is None
         and header.child is None
-        and not trace.call_depth_users
+        and not trace.request_watchers
     ):
         # What receive() comes to for a request that has nothing left.
         req.op = None
         req.kind = op
         req.status = RECEIVED
-        header.destructor = None if req.q_queue is None else leave_when_freed
+        header.destructor = op.farewell
         return req.op_total, 0
-    result = result_of(req, req.op_total)
+    result = (req.op_total, 0) if req.status == DONE else failure_of(req)
     receive(req)
-    # A request that stands in a queue by itself leaves it when it is freed, not before.
-    header.destructor = None if req.q_queue is None else leave_when_freed
+    header.destructor = farewell(req)
     return result
 
 

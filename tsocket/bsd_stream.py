@@ -28,6 +28,7 @@ from ._stream import (
     later,
     new_stream,
     prepare,
+    prepare_read,
     refuse_busy,
     tstream_context,
     writev_over,
@@ -72,10 +73,10 @@ class tstream_bsd(TALLOC_CTX):
     __slots__ = ("__weakref__", "error", "ev", "fail_first", "fd", "fde", "optimize", "reader", "stream", "writer")
 
     fd: int  # -1 once disconnected
-    error: int  # the first errno that the stream failed with; every later operation fails with it
+    error: int  # the first errno that the stream failed with, ENOTCONN once disconnected: what any operation fails with
     optimize: bool
     fail_first: bool
-    ev: tevent_context | None  # the context of fde
+    ev: tevent_context | None  # the context of fde; None without one
     fde: tevent_fd | None
     reader: tevent_req | None  # the read that waits for the descriptor
     writer: tevent_req | None
@@ -141,27 +142,22 @@ class tstream_bsd(TALLOC_CTX):
     def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         """Start a read."""
         stream = self.stream
-        plain: Any = vector if vector.__class__ is list else ()
-        buffer: Any = plain[0] if len(plain) == 1 else None
-        if type(buffer) is bytearray and buffer:  # the usual vector of a read, for which prepare() is too much
-            req.op_vector = [buffer]
-            req.op_ret = req.op_left = len(buffer)
-        else:
-            prepare(req, vector, True)
+        prepare_read(req, vector)
         if stream.read_req is not None or stream.disconnect_req is not None:
             refuse_busy(stream)
         stream.read_req = req
         req.op_done = done
-        if self.fd == -1 or self.error:
-            later(req, done, -1, self.error if self.fd != -1 else ENOTCONN)
+        if self.error:
+            later(req, done, -1, self.error)
             return True
+        ev = req.op_ev
         if (at_once or self.optimize) and self._read(req):
-            req.op_step = done
-            schedule(req, req.op_ev)
+            schedule(req, ev, done)
             return True
         fde = self.fde
-        if fde is None or self.ev is not req.op_ev or fde.event_ctx is None or not fde.flags & _READ:
-            err = self._wait(req.op_ev, _READ)
+        # There is an fd event where there is a context of it.
+        if self.ev is not ev or fde.event_ctx is None or not fde.flags & _READ:  # type: ignore[union-attr]
+            err = self._wait(ev, _READ)
             if err:
                 later(req, done, -1, err)
                 return True
@@ -176,11 +172,10 @@ class tstream_bsd(TALLOC_CTX):
             refuse_busy(stream)
         stream.write_req = req
         req.op_done = writev_over
-        if self.fd == -1 or self.error:
-            later(req, writev_over, -1, self.error if self.fd != -1 else ENOTCONN)
+        if self.error:
+            later(req, writev_over, -1, self.error)
         elif self._write(req):
-            req.op_step = writev_over
-            schedule(req, req.op_ev)
+            schedule(req, req.op_ev, writev_over)
         else:
             err = self._wait(req.op_ev, _WRITE)
             if err:
@@ -241,6 +236,7 @@ class tstream_bsd(TALLOC_CTX):
         self._forget_event()
         fd = self.fd
         self.fd = -1
+        self.error = ENOTCONN
         if fd == -1:
             return 0
         try:
@@ -251,17 +247,15 @@ class tstream_bsd(TALLOC_CTX):
 
     def monitor(self, req: tevent_req) -> bool:
         """Watch for the end of the stream."""
-        err = ENOTCONN if self.fd == -1 else self.error
-        if not err:
-            err = self._wait(req.op_ev, 0)
+        err = self.error or self._wait(req.op_ev, 0)
         if err:
             later(req, req.op_done, -1, err)
         return True
 
     def pending_bytes(self) -> int:
         """Bytes that a read would find; -1 with errno."""
-        if self.fd == -1 or self.error:
-            set_errno(ENOTCONN if self.fd == -1 else self.error)
+        if self.error:
+            set_errno(self.error)
             return -1
         try:
             count = _sys.bytes_readable(self.fd)
@@ -291,7 +285,12 @@ class tstream_bsd(TALLOC_CTX):
 def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> None:
     """The handler of the fd event: at most one operation goes on at a time, a write before a read."""
     reader = bsd.reader
-    if flags & _ERROR or bsd.error:
+    if flags == _READ and reader is not None and not bsd.error:
+        if bsd._read(reader):
+            bsd.reader = None
+            done = reader.op_done
+            done(reader)
+    elif flags & _ERROR or bsd.error:
         _broken(bsd, flags)
     elif flags & _WRITE and bsd.writer is not None:
         writer = bsd.writer
@@ -363,7 +362,7 @@ def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | Non
     if attach(bsd, stream, tstream_bsd, _destroy) is None:
         free_chunk(stream._talloc_chunk, _HERE)
         return None
-    bsd.error = 0
+    bsd.error = 0 if fd != -1 else ENOTCONN
     bsd.optimize = bsd.fail_first = False
     bsd.ev = bsd.fde = bsd.reader = bsd.writer = None
     bsd.stream = stream

@@ -29,18 +29,19 @@ from talloc_py.types import uint8_t
 from tevent._request import (
     DONE,
     IN_PROGRESS,
+    drop_step,
     finish,
+    finish_again,
     is_request,
     new_operation,
     operation,
     schedule,
     tevent_req,
-    unschedule,
 )
 from tevent.context import tevent_context
 from tevent.req import tevent_req_callback_data, tevent_req_received, tevent_req_set_callback
 
-from ._stream import BadVector, drop_sub, int_recv, mismatch, over, refuse, refuse_oom, result_of
+from ._stream import BadVector, drop_sub, failure_of, int_recv, mismatch, over, refuse, refuse_oom
 from .address import is_address, require, tsocket_address
 from .bsd_address import address_from_kernel
 from .stream import tsocket_simple_int_recv
@@ -294,9 +295,7 @@ def stop_dgram_operation(req: tevent_req) -> None:
     elif dgram.sendto_req is req:
         dgram.sendto_req = None
         dgram.transport.stop_sendto(req)
-    if req.op_step is not None:
-        req.op_step = None
-        unschedule(req)
+    drop_step(req)
     drop_sub(req)
 
 
@@ -331,7 +330,7 @@ def recvfrom_at_once(req: tevent_req) -> None:
         return
     req.op_total = req.op_ret
     finish(req, DONE, _HERE)
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, finish_again)
 
 
 def sendto_over(req: tevent_req) -> None:
@@ -365,7 +364,7 @@ def tdgram_recvfrom_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram: 
     Errors of `tdgram_recvfrom_recv`: EBUSY while another receive is outstanding, ENOTCONN after a disconnect, EINVAL if
     another operation waits on another *ev*, and those of the system.
     """
-    req = new_operation(mem_ctx, ev, dgram, DGRAM_RECVFROM, 2)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_RECVFROM)
     return None if req is None else _run(req, _start_recvfrom)
 
 
@@ -400,7 +399,7 @@ def tdgram_recvfrom_recv(
     if req.op is not DGRAM_RECVFROM:
         mismatch(req, DGRAM_RECVFROM)
         return _FAILED
-    ret, err = result_of(req, req.op_total)
+    ret, err = (req.op_total, 0) if req.status == DONE else failure_of(req)
     buf = src = None
     if ret != -1:
         try:
@@ -477,7 +476,7 @@ def tdgram_sendto_send(
     disconnect, EMSGSIZE, and the others of ``sendto(2)``.
     """
     check_datagram(buf, dst)
-    req = new_operation(mem_ctx, ev, dgram, DGRAM_SENDTO, 2)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_SENDTO)
     return None if req is None else _run(req, start_sendto, buf, dst, over)
 
 
@@ -525,7 +524,7 @@ def tdgram_disconnect_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, dgram
     Errors of `tdgram_disconnect_recv`: EBUSY while a receive or a send is outstanding, ENOTCONN if it is closed
     already.
     """
-    req = new_operation(mem_ctx, ev, dgram, DGRAM_DISCONNECT, 2)
+    req = new_operation(mem_ctx, ev, dgram, DGRAM_DISCONNECT)
     return None if req is None else _run(req, _start_disconnect)
 
 

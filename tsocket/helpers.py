@@ -17,7 +17,7 @@ from errno import EINVAL, EIO, ENOMEM
 from talloc_py.array import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
 from tevent import get_errno
-from tevent._request import DONE, IN_PROGRESS, USER_ERROR, conclude, new_operation, operation, schedule, tevent_req
+from tevent._request import DONE, USER_ERROR, conclude, finish_again, new_operation, operation, schedule, tevent_req
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
 from tevent.queue import queue_operation, tevent_queue, tevent_queue_entry
@@ -80,9 +80,6 @@ def _pdu_stop(req: tevent_req) -> None:
 
 
 READV_PDU: Final = stream_operation("struct tstream_readv_pdu_state", _pdu_stop, False)
-READV_PDU_QUEUE: Final = stream_operation("struct tstream_readv_pdu_queue_state", _pdu_stop, False)
-WRITEV_QUEUE: Final = stream_operation("struct tstream_writev_queue_state", stop_operation, False)
-SENDTO_QUEUE: Final = operation("struct tdgram_sendto_queue_state", stop_dgram_operation, tdgram_context, is_dgram)
 
 
 def _pdu_ask(req: tevent_req, at_once: bool) -> int:
@@ -92,21 +89,21 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
     Returns:
         _STARTED; 0 if the PDU is complete; the errno that it fails with.
     """
-    if req.op_given is not None:
-        talloc_free(req.op_given)
-        req.op_given = None
+    stream = req.op_target
     next_vector = req.op_next
-    ret, vector = next_vector(req.op_target, req.op_private, req)
+    ret, vector = next_vector(stream, req.op_private, req)
     if req.op_next is None:
         return _STARTED  # the function has freed its own request, or received it: nobody waits for the rest
     if ret == -1:
         return get_errno() or EIO
     if not vector:
         return 0
+    done = _pdu_read
     if type(vector) is talloc_list:  # its __class__ says something else
         req.op_given = vector
+        done = _pdu_read_given
     try:
-        if not req.op_target.transport.start_readv(req, vector, _pdu_read, at_once):
+        if not stream.transport.start_readv(req, vector, done, at_once):
             return ENOMEM
     except BadVector as bad:
         err: int = bad.args[0]
@@ -123,16 +120,26 @@ def _pdu_read(req: tevent_req) -> None:
         readv_over(req)
         return
     # What readv_over() does first, spelled out: this runs for each piece of each PDU.
-    req.op_target.read_req = req.op_vector = None
+    req.op_target.read_req = None
+    req.op_vector = None
     req.op_total += req.op_ret
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
     if err == 0:
-        req.op_next = req.op_private = None
+        req.op_next = None
+        req.op_private = None
         conclude(req, DONE)
     elif err != _STARTED:
         req.error = err
         conclude(req, USER_ERROR)
+
+
+def _pdu_read_given(req: tevent_req) -> None:
+    """`_pdu_read` for a vector that is a chunk: the library frees it."""
+    given, req.op_given = req.op_given, None
+    if req.op_ret != -1:
+        talloc_free(given)
+    _pdu_read(req)
 
 
 def tstream_readv_pdu_send(
@@ -170,12 +177,12 @@ def tstream_readv_pdu_send(
     """
     if not callable(next_vector_fn):
         raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
-    req = new_operation(mem_ctx, ev, stream, READV_PDU, 2)
+    req = new_operation(mem_ctx, ev, stream, READV_PDU)
     if req is None:
         return None
     req.op_next = next_vector_fn
     req.op_private = next_vector_private
-    req.op_given = None
+    req.op_total = 0
     try:
         err = _pdu_ask(req, False)
     except BaseException:
@@ -190,7 +197,7 @@ def _empty_pdu(req: tevent_req) -> tevent_req:
     """Finish a PDU of no bytes inside its ``_send`` function; the callback comes from the loop."""
     req.op_next = req.op_private = None
     conclude(req, DONE)
-    schedule(req, req.op_ev)
+    schedule(req, req.op_ev, finish_again)
     return req
 
 
@@ -231,35 +238,22 @@ def tstream_readv_pdu_queue_send(
     """
     if not callable(next_vector_fn):
         raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
-    req = new_operation(mem_ctx, ev, stream, READV_PDU_QUEUE, 2)
+    req = new_operation(mem_ctx, ev, stream, READV_PDU_QUEUE)
     if req is None:
         return None
     req.op_next = next_vector_fn
     req.op_private = next_vector_private
-    req.op_given = None
-    return queue_operation(queue, req, _pdu_queue_run)
+    req.op_total = 0
+    return queue_operation(queue, req)
 
 
-def _misses_turn(req: tevent_req) -> bool:
-    """
-    Whether *req* can do nothing now that its turn has come.
-
-    It may have timed out while it waited, and only blocks the queue until it is freed; or what it works on is gone,
-    which the abort function is told.
-    """
-    op = req.op
-    return req.status != IN_PROGRESS or op is None or not op.check(req.op_target)
-
-
-def _pdu_queue_run(req: tevent_req) -> None:
-    stream = req.op_target
-    if (req.status != IN_PROGRESS or stream._talloc_chunk.obj is not stream) and _misses_turn(req):
-        return
+def _start_pdu(req: tevent_req) -> None:
     err = _pdu_ask(req, False)
-    if err == 0:
-        later(req, over, 0, 0)
-    elif err != _STARTED:
-        later(req, over, -1, err)
+    if err != _STARTED:
+        later(req, over, -1 if err else 0, err)
+
+
+READV_PDU_QUEUE: Final = stream_operation("struct tstream_readv_pdu_queue_state", _pdu_stop, False, _start_pdu)
 
 
 def tstream_readv_pdu_queue_recv(req: tevent_req) -> tuple[int, int]:
@@ -286,24 +280,22 @@ def tstream_writev_queue_send(
     """
     if vector is not None and type(queue) is tevent_queue and queue.length:
         check_buffers(vector)  # while the caller can still be told
-    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, 2)
+    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE)
     if req is None:
         return None
-    req.op_private = vector
-    return queue_operation(queue, req, _writev_queue_run)
+    req.op_vector = vector
+    return queue_operation(queue, req)
 
 
-def _writev_queue_run(req: tevent_req) -> None:
-    stream = req.op_target
-    if (req.status != IN_PROGRESS or stream._talloc_chunk.obj is not stream) and _misses_turn(req):
-        return
-    vector = req.op_private
-    req.op_private = None
+def _start_writev(req: tevent_req) -> None:
     try:
-        if not req.op_target.transport.start_writev(req, vector):
+        if not req.op_target.transport.start_writev(req, req.op_vector):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         later(req, over, -1, bad.args[0])
+
+
+WRITEV_QUEUE: Final = stream_operation("struct tstream_writev_queue_state", stop_operation, False, _start_writev)
 
 
 def tstream_writev_queue_recv(req: tevent_req) -> tuple[int, int]:
@@ -334,16 +326,14 @@ def tdgram_sendto_queue_send(
     comes. The request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
     """
     check_datagram(buf, dst)
-    req = new_operation(mem_ctx, ev, dgram, SENDTO_QUEUE, 2)
+    req = new_operation(mem_ctx, ev, dgram, SENDTO_QUEUE)
     if req is None:
         return None
     req.op_private = (buf, dst)
-    return queue_operation(queue, req, _sendto_queue_run)
+    return queue_operation(queue, req)
 
 
-def _sendto_queue_run(req: tevent_req) -> None:
-    if _misses_turn(req):
-        return
+def _start_sendto(req: tevent_req) -> None:
     buf, dst = req.op_private
     req.op_private = None
     try:
@@ -351,6 +341,11 @@ def _sendto_queue_run(req: tevent_req) -> None:
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         later(req, over, -1, bad.args[0])
+
+
+SENDTO_QUEUE: Final = operation(
+    "struct tdgram_sendto_queue_state", stop_dgram_operation, tdgram_context, is_dgram, _start_sendto
+)
 
 
 def tdgram_sendto_queue_recv(req: tevent_req) -> tuple[int, int]:

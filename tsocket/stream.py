@@ -12,7 +12,7 @@ import errno
 
 from talloc_py.core import TALLOC_CTX, free_chunk
 from tevent import get_errno
-from tevent._request import is_request, new_operation, rare_of, tevent_req
+from tevent._request import DONE, is_request, new_operation, rare_of, tevent_req
 from tevent.context import tevent_context
 from tevent.req import tevent_req_received
 
@@ -24,13 +24,13 @@ from ._stream import (
     BadVector,
     disconnect_over,
     fail_monitor,
+    failure_of,
     int_recv,
     is_stream,
     monitor_over,
     readv_over,
     refuse,
     refuse_oom,
-    result_of,
     tstream_context,
 )
 
@@ -103,7 +103,7 @@ def tstream_readv_send(
     Raises:
         TypeError: A buffer cannot be written to.
     """
-    req = new_operation(mem_ctx, ev, stream, READV, 2)
+    req = new_operation(mem_ctx, ev, stream, READV)
     return None if req is None else _run(req, stream.transport.start_readv, vector, readv_over, False)
 
 
@@ -144,7 +144,7 @@ def tstream_writev_send(
 
     Arguments, result and errors are those of `tstream_readv_send`, but that any bytes-like object will do.
     """
-    req = new_operation(mem_ctx, ev, stream, WRITEV, 2)
+    req = new_operation(mem_ctx, ev, stream, WRITEV)
     return None if req is None else _run(req, stream.transport.start_writev, vector)
 
 
@@ -172,7 +172,7 @@ def tstream_disconnect_send(
     Errors of `tstream_disconnect_recv`: EBUSY while a read or write is outstanding, EALREADY while another disconnect
     is, ENOTCONN if the stream is disconnected already.
     """
-    req = new_operation(mem_ctx, ev, stream, DISCONNECT, 2)
+    req = new_operation(mem_ctx, ev, stream, DISCONNECT)
     return None if req is None else _run(req, _start_disconnect)
 
 
@@ -214,7 +214,7 @@ def tstream_monitor_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream:
 
     Callbacks: always one turn of the loop after the error was found.
     """
-    req = new_operation(mem_ctx, ev, stream, MONITOR, 2)
+    req = new_operation(mem_ctx, ev, stream, MONITOR)
     if req is None:
         return None
     rare_of(req).defer_ev = ev
@@ -255,7 +255,7 @@ def tsocket_simple_int_recv(req: tevent_req) -> tuple[int, int]:
     """
     if not is_request(req):
         return -1, errno.EIO
-    return result_of(req, 0)
+    return (0, 0) if req.status == DONE else failure_of(req)
 
 
 _HERE: Final = (_run.__code__, 0)

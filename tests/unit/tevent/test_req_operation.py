@@ -61,23 +61,31 @@ class Ops:
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
-        self.kind = operation(
-            "struct some_op_state", lambda req: bench.log.append("stop"), tevent_context, check_context
-        )
+        self.tells_stop = True
+        self.kind = self.starting_with(None)
         queue = tevent_queue_create(bench.root, "queue")
         assert queue is not None
         self.queue: tevent_queue = queue
 
+    def starting_with(self, start: Callable[[tevent_req], None] | None) -> operation:
+        """The kind of operation that does *start* when its turn in a queue has come."""
+        return operation("struct some_op_state", self.stop, tevent_context, check_context, start)
+
+    def stop(self, req: tevent_req) -> None:
+        if self.tells_stop:
+            self.bench.log.append("stop")
+
     def send(self, mem_ctx: Any = None) -> tevent_req:
-        req = new_request(self.bench.root if mem_ctx is None else mem_ctx, 1)
+        req = new_request(self.bench.root if mem_ctx is None else mem_ctx)
         assert req is not None
         req.op = self.kind
-        req.op_ev = self.bench.ev
+        req.op_ev = req.op_target = self.bench.ev
         return req
 
     def queued(self, name: str) -> tevent_req:
         req = self.send()
-        assert queue_operation(self.queue, req, lambda req: self.bench.log.append(name))
+        req.op = self.starting_with(lambda req: self.bench.log.append(name))
+        assert queue_operation(self.queue, req)
         return req
 
 
@@ -100,8 +108,7 @@ class TestLife:
         req, other = ops.send(), ops.send()
         bench.watch(req, "fired")
         for each, name in ((req, "step"), (other, "other")):
-            each.op_step = lambda req, name=name: bench.log.append(name)
-            schedule(each, bench.ev)
+            schedule(each, bench.ev, lambda req, name=name: bench.log.append(name))
         assert bench.drain() == 2
         assert bench.take() == ["step", "other"]
         tevent_req_post(req, bench.ev)
@@ -116,8 +123,7 @@ class TestLife:
             if watched:
                 tevent_set_trace_immediate_callback(bench.ev, lambda im, point, pd: None, None)
             req = ops.send()
-            req.op_step = lambda req: bench.log.append("step")
-            schedule(req, bench.ev)
+            schedule(req, bench.ev, lambda req: bench.log.append("step"))
             unschedule(req)
             unschedule(req)
             assert bench.drain() == 0
@@ -130,8 +136,7 @@ class TestLife:
         points: list[int] = []
         tevent_set_trace_immediate_callback(bench.ev, lambda im, point, pd: points.append(int(point)), None)
         req = ops.send()
-        req.op_step = lambda req: bench.log.append("step")
-        schedule(req, bench.ev)
+        schedule(req, bench.ev, lambda req: bench.log.append("step"))
         assert bench.drain() == 1
         assert bench.take() == ["step"]
         assert points == [0, 2, 1]
@@ -168,14 +173,12 @@ class TestLife:
         for answer in (-1, 0):
             req = ops.queued("run")
             bench.take()
-            req.op_step = lambda req: bench.log.append("never")
-            schedule(req, bench.ev)
+            schedule(req, bench.ev, lambda req: bench.log.append("never"))
             talloc_set_destructor(req, lambda req, answer=answer: bench.log.append("destructor") or answer)
             assert talloc_free(req) == answer
             if answer:
                 assert bench.take() == ["destructor"]
                 assert tevent_queue_length(ops.queue) == 1
-                req.op_step = None
                 tevent_req_received(req)
                 assert tevent_queue_length(ops.queue) == 1
                 assert talloc_free(req) == 0
@@ -246,7 +249,7 @@ class TestQueued:
 
     def test_among_entries_of_users(self, bench: Bench, ops: Ops) -> None:
         """Operations and users' entries take turns in one line, and leave it anywhere."""
-        ops.kind.stop = lambda req: None
+        ops.tells_stop = False
         head, _ = bench.make()
         tevent_queue_add(ops.queue, bench.ev, head, None, None)
         waiting = [ops.queued(name) for name in "abc"]
@@ -262,7 +265,7 @@ class TestQueued:
 
     def test_a_look_makes_the_entry(self, bench: Bench, ops: Ops) -> None:
         """Counting chunks shows an entry, which has the operation's place in line from then on."""
-        ops.kind.stop = lambda req: None
+        ops.tells_stop = False
         first, second, third = (ops.queued(name) for name in "abc")
         for req in (second, first, third):
             assert children(req) == ["struct tevent_queue_entry"]
@@ -306,14 +309,14 @@ class TestQueued:
         req = ops.send()
         talloc_free(ops.queue)
         with pytest.raises(talloc_abort_error):
-            queue_operation(ops.queue, req, lambda req: None)
+            queue_operation(ops.queue, req)
         req = ops.send()
         with silent_aborts() as reasons:
-            assert not queue_operation(ops.queue, req, lambda req: None)
+            assert not queue_operation(ops.queue, req)
         assert len(reasons) == 1
         req = ops.send()
         with pytest.raises(TypeError):
-            queue_operation(talloc_new(bench.root), req, lambda req: None)  # type: ignore[arg-type]
+            queue_operation(talloc_new(bench.root), req)  # type: ignore[arg-type]
 
     def test_flow(self, bench: Bench, ops: Ops) -> None:
         """ENTER, TRIGGER and LEAVE name the operation's function."""
@@ -326,7 +329,8 @@ class TestQueued:
         head, _ = bench.make()
         tevent_queue_add(ops.queue, bench.ev, head, None, None)
         req = ops.send()
-        queue_operation(ops.queue, req, run)
+        req.op = ops.starting_with(run)
+        queue_operation(ops.queue, req)
         talloc_free(head)
         bench.drain()
         talloc_free(req)
@@ -349,7 +353,7 @@ class TestLateLook:
 
     def test_a_trace_callback_set_while_operations_wait(self, bench: Bench, ops: Ops) -> None:
         """Operations that entered the line unseen leave it seen, each alone."""
-        ops.kind.stop = lambda req: None
+        ops.tells_stop = False
         first, second, third = (ops.queued(name) for name in "abc")
         seen: list[int] = []
         tevent_set_trace_queue_callback(bench.ev, lambda qe, point, pd: seen.append(int(point)), None)
@@ -369,7 +373,8 @@ class TestLateLook:
         limited = talloc_new(bench.root)
         req, _ = bench.make(limited)
         operation = ops.send(limited)
-        queue_operation(ops.queue, operation, lambda req: None)
+        operation.op = ops.starting_with(lambda req: None)
+        queue_operation(ops.queue, operation)
         talloc_set_memlimit(limited, 1)
         assert talloc_total_blocks(req) == 3
         assert talloc_total_blocks(operation) == 2

@@ -483,7 +483,7 @@ class TestCallFlow:
         go_on.set()
         thread.join()
         assert len(heard) == 1
-        assert tevent.trace.call_depth_users == 0
+        assert tevent.trace.request_watchers == 0
 
     def test_reset_from_req(self, top: TALLOC_CTX) -> None:
         """The request, its depth and the name of the caller."""
