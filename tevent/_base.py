@@ -48,6 +48,9 @@ if TYPE_CHECKING:
         def fire(self) -> None:
             """Leave the list and run."""
 
+        def show(self) -> None:
+            """Be a `tevent_immediate` from now on: somebody begins to look on."""
+
     class wrapper_glue(Protocol):
         """What stands in the ``wrapper`` of a wrapper context, and of each event that was added through one."""
 
@@ -344,6 +347,9 @@ def update_plain(ev: tevent_context) -> None:
     ev.im_plain = (
         ev.wrapper is None and not ev.gone and ev.trace_immediate is None and ev.trace_queue is None and not ev.verbose
     )
+    if ev.trace_immediate is not None or ev.verbose:
+        for node in list(ev.immediate_events):
+            node.show()
 
 
 def handler_name_of(handler: object) -> str:

@@ -285,6 +285,15 @@ class tevent_req(TALLOC_CTX):
         run = self.im_run
         run(self)
 
+    def show(self) -> None:
+        """Let the trigger, as a chunk, wait in the place of the request: somebody begins to look on."""
+        trigger = _trigger_of(self)
+        im_replace(self, trigger)
+        trigger.handler = _trigger_handler
+        trigger.private_data = self
+        trigger.name = None
+        trigger.detach_ev = None
+
     def q_fire(self) -> None:
         """Run as the head of a queue."""
         op = self.op
@@ -423,11 +432,7 @@ def _parent_request(owner: chunk | None) -> tevent_req | None:
     """
     if owner is None:
         return None
-    above: chunk | None = owner
-    if owner.name is not tevent_req:
-        above = owner.parent
-    elif owner.obj.op is None:
-        above = None
+    above = owner if owner.name is tevent_req and owner.obj.op is not None else owner.parent
     return above.obj if above is not None and above.name is tevent_req else None
 
 
@@ -480,7 +485,10 @@ def _has_trigger(req: tevent_req) -> bool:
     if data is None or req.status == RECEIVED or (req.rare is not None and req.rare.received):
         return False
     header = data._talloc_chunk
-    return header.where is None and header.destructor is not RUNNING
+    if header.where is None and header.destructor is not RUNNING:
+        return True
+    # The state is going: with the whole request, where a user's destructor has taken the place of ours, or before it.
+    return req._talloc_chunk.where is not None
 
 
 def _trigger_of(req: tevent_req) -> tevent_immediate:
@@ -544,14 +552,19 @@ def conclude(req: tevent_req, status: int) -> None:
 
 def _settle(req: tevent_req, rare: rare_features | None) -> None:
     """The second half of the finish sequence, for the state that *req* is in."""
-    _cleanup(req, rare)
-    if rare is not None:
+    if rare is None:
+        _cleanup(req, rare)
+    else:
+        # The cleanup function may finish the request once more: that changes the state, but this is what is recorded.
+        status, where = req.status, finished_at(req)
+        _cleanup(req, rare)
         if req._talloc_chunk.obj is not req:
             return  # the cleanup function, or a callback that it led to, has freed the request
+        req.finished = where
         if rare.profile is not None:
             from .req_profile import profile_finished
 
-            profile_finished(req)
+            profile_finished(req, status)
     notify(req)
 
 
@@ -594,7 +607,12 @@ def post(req: tevent_req, ev: tevent_context) -> None:
         tevent_abort(ev, f"tevent_req_post() of a request that was received already: {req!r}")
         return
     # The step of an operation that waits for the loop is not lost by it.
-    schedule(req, ev, req.im_run if _waits(req) else finish_again)
+    run = req.im_run if _waits(req) else finish_again
+    if req._talloc_chunk.where is None:
+        schedule(req, ev, run)
+    else:  # The request is dying: a trigger dies with it, it would itself stay in the list.
+        req.im_run = run
+        tevent_schedule_immediate(_trigger_of(req), ev, _trigger_handler, req)
 
 
 def schedule(req: tevent_req, ev: tevent_context, run: Callable[[tevent_req], None]) -> None:

@@ -135,6 +135,9 @@ class tevent_immediate(TALLOC_CTX):
             if self.destroyed and not was_busy:
                 free_after_handler(self)
 
+    def show(self) -> None:
+        """Nothing to do: it is what those who look on are shown."""
+
     def __repr__(self) -> str:
         state = "freed" if self.destroyed else "idle" if self.im_ev is None else f"queued for {self.handler_name}"
         return f"<tevent_immediate at {id(self):#x}, {state}>"
@@ -229,6 +232,23 @@ def im_remove(node: immediate_node) -> None:
         ev.im_last = before
     else:
         after.im_prev = before
+    node.im_ev = node.im_prev = node.im_next = None
+
+
+def im_replace(node: immediate_node, im: tevent_immediate) -> None:
+    """Let the idle *im* stand where *node* stands, without telling anybody."""
+    ev = node.im_ev
+    assert ev is not None
+    im.im_ev = ev
+    im.im_prev, im.im_next = before, after = node.im_prev, node.im_next
+    if before is None:
+        ev.im_first = im
+    else:
+        before.im_next = im
+    if after is None:
+        ev.im_last = im
+    else:
+        after.im_prev = im
     node.im_ev = node.im_prev = node.im_next = None
 
 

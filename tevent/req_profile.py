@@ -224,14 +224,18 @@ def profile_named(req: tevent_req) -> None:
     talloc_steal(req, profile)
 
 
-def profile_finished(req: tevent_req) -> None:
-    """Record the end of *req*, and hand a subrequest's profile over to the profile that it belongs to."""
+def profile_finished(req: tevent_req, status: int) -> None:
+    """
+    Record the end of *req* in the state *status*.
+
+    A subrequest's profile is handed over to the profile that it belongs to.
+    """
     profile = rare_of(req).profile
     assert profile is not None
     _name_from_request(profile)
     profile.stop_location = finished_at(req)
     profile.stop_time = _now()
-    profile.state = req.status
+    profile.state = status
     profile.user_error = error_of(req)
     if profile._parent is not None:
         _release(profile)

@@ -450,6 +450,16 @@ class TestDestructor:
             assert bench.drain() == 0
             assert bench.take() == []
 
+    def test_a_post_while_it_dies_is_dropped(self, bench: Bench) -> None:
+        """With a user's destructor a request can be posted by what dies with it, which leaves no immediate behind."""
+        req, state = bench.make(name="a")
+        below = talloc_named_const(state, 0, "below")
+        talloc_set_destructor(req, lambda req: 0)
+        talloc_set_destructor(below, lambda below: tevent_req_post(req, bench.ev) and None)
+        assert talloc_free(req) == 0
+        assert bench.drain() == 0
+        assert bench.take() == []
+
     def test_a_timer_and_an_entry_die_with_the_request(self, bench: Bench) -> None:
         """Also with a user's destructor endtime and queue entries go with the request."""
         queue = tevent_queue_create(bench.root, "queue")

@@ -18,6 +18,7 @@ from tevent import (
     tevent_loop_once,
     tevent_req,
     tevent_req_data,
+    tevent_req_default_print,
     tevent_req_defer_callback,
     tevent_req_done,
     tevent_req_error,
@@ -236,6 +237,16 @@ class TestFinishingInside:
         tevent_req_done(req)
         assert bench.take() == [("cleanup", 2), ("cleanup", 3)] + [("a", TEVENT_REQ_USER_ERROR)] * 3
         tevent_req_set_cleanup_fn(req, None)
+
+    def test_the_place_is_that_of_the_outer_finish(self, bench: Bench) -> None:
+        """The inner call changes the state for good, but the request counts as finished where the outer call is."""
+        req, _ = bench.make()
+        tevent_req_set_cleanup_fn(req, lambda req, req_state: tevent_req_done(req))
+        tevent_req_error(req, 5); line = sys._getframe().f_lineno  # fmt: skip # noqa: E702
+        text = tevent_req_default_print(req, bench.root)
+        assert text is not None
+        assert "state[2]" in text
+        assert text.endswith(f"finish[{__file__}:{line}]")
 
     def test_free_of_another_request_inside(self, bench: Bench) -> None:
         """A cleanup may free a request that stands beside its own."""

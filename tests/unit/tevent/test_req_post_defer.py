@@ -199,6 +199,21 @@ class TestPost:
         with pytest.raises(tevent_abort_error):
             tevent_req_received(req)
 
+    def test_posted_while_its_state_goes(self, bench: Bench) -> None:
+        """Nor can it be posted from what dies with its state, although it is in another state by then."""
+        req, state = bench.make(name="a")
+        inner, _ = bench.make(state)
+
+        def cleanup(inner: tevent_req, req_state: object) -> None:
+            tevent_req_done(req)
+            with pytest.raises(tevent_abort_error, match="received"):
+                tevent_req_post(req, bench.ev)
+
+        tevent_req_set_cleanup_fn(inner, cleanup)
+        tevent_req_received(req)
+        assert bench.take() == [("a", 2)]
+        assert bench.drain() == 0
+
     def test_freeing_the_context_before_it_fires(self, bench: Bench) -> None:
         """A request posted on a context that goes never fires; freeing it later is safe."""
         ev = tevent_context_init(None)

@@ -57,6 +57,7 @@ from tevent import (
     tevent_req_profile_string,
     tevent_req_profile_unpack,
     tevent_req_received,
+    tevent_req_set_cleanup_fn,
     tevent_req_set_profile,
     tevent_req_state,
     tevent_wakeup_send,
@@ -229,6 +230,15 @@ class TestRecording:
         bench.drain()
         assert tevent_req_profile_get_stop(profile)[1] == timeval(1_000_000_000, 27)
 
+    def test_a_finish_inside_the_cleanup_function(self, bench: Bench) -> None:
+        """What is recorded in the end is the outer finish, though the request is in the state of the inner one."""
+        req, _, profile = profiled(bench)
+        tevent_req_set_cleanup_fn(req, lambda req, req_state: tevent_req_done(req))
+        tevent_req_error(req, 5); line = sys._getframe().f_lineno  # fmt: skip # noqa: E702
+        assert tevent_req_is_error(req)[0] is False
+        assert tevent_req_profile_get_status(profile) == (0, TEVENT_REQ_USER_ERROR, 5)
+        assert tevent_req_profile_get_stop(profile)[0] == f"{__file__}:{line}"
+
     def test_received_does_not_stop_it(self, bench: Bench) -> None:
         """received records nothing."""
         req, _, profile = profiled(bench)
@@ -304,6 +314,14 @@ class TestSubrequests:
         _, state = bench.make()
         sub, _ = bench.make(state)
         assert tevent_req_get_profile(sub) is None
+
+    def test_on_a_request_that_hangs_on_another(self, bench: Bench) -> None:
+        """A request is a subrequest of what owns its context: also where that context is a request, not a state."""
+        req, _, profile = profiled(bench)
+        beside, _ = bench.make(req)
+        assert tevent_req_get_profile(beside) is None
+        below, _ = bench.make(beside)
+        assert subprofiles(profile) == [tevent_req_get_profile(below)]
 
     def test_of_the_library(self, bench: Bench) -> None:
         """The library's own requests are subrequests like any other."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 
 import pytest
 from req_kit import Bench, children, job_state, opened, silent_aborts, state_of
@@ -129,6 +130,15 @@ class TestReceived:
         with pytest.raises(talloc_abort_error):
             tevent_req_is_in_progress(inner)
         assert tevent_req_is_in_progress(beside)
+
+    @pytest.mark.parametrize("end", [tevent_req_received, talloc_free])
+    def test_what_dies_with_the_state_still_sees_it(self, bench: Bench, end: Callable[[tevent_req], object]) -> None:
+        """A subrequest that goes with the state of its parent can get at that state in its cleanup function."""
+        req, state = bench.make()
+        inner, _ = bench.make(state)
+        tevent_req_set_cleanup_fn(inner, lambda inner, req_state: bench.log.append(tevent_req_data(req, job_state)))
+        end(req)
+        assert bench.take() == [state]
 
     def test_twice_is_harmless(self, bench: Bench) -> None:
         """A second received does nothing; a free afterwards cleans nothing again."""

@@ -32,6 +32,7 @@ from tevent import (
     tevent_loop_once,
     tevent_loop_wait,
     tevent_req_create,
+    tevent_req_post,
     tevent_reset_immediate,
     tevent_schedule_immediate,
     tevent_set_trace_callback,
@@ -376,6 +377,27 @@ class TestImmediates:
             assert self.points(log) == [*first, "ATTACH", "end", "BEFORE_HANDLER", "second", "DETACH"]
         else:
             assert self.points(log) == [*first, "end"]
+
+    def test_requests_that_wait_already(self, ev: tevent_context, top: TALLOC_CTX, log: Recorder) -> None:
+        """Whoever begins to look on hears of requests that were posted before, each in its place."""
+        im = tevent_create_immediate(top)
+        assert im is not None
+        made = [tevent_req_create(top, TALLOC_CTX)[0] for _ in range(3)]
+        for req in made:
+            assert req is not None
+            tevent_req_post(req, ev)
+            if req is made[0]:
+                tevent_schedule_immediate(im, ev, log.immediate, "im")
+        tevent_set_trace_immediate_callback(ev, log.event, "trace")
+        assert turns(ev) == 4
+        pair = [("trace", "BEFORE_HANDLER"), ("trace", "DETACH")]
+        assert log.take() == [*pair, pair[0], "im", pair[1], *pair, *pair]
+        tevent_set_trace_immediate_callback(ev, None, None)
+        assert made[0] is not None
+        tevent_req_post(made[0], ev)
+        tevent_set_trace_immediate_callback(ev, log.event, "trace")
+        talloc_free(made[0])
+        assert log.take() == [("trace", "DETACH")]
 
     def test_scheduled_twice(self, ev: tevent_context, log: Recorder) -> None:
         """ATTACH, DETACH, ATTACH."""
