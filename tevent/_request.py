@@ -235,9 +235,9 @@ class tevent_req(TALLOC_CTX):
     op_target: Any
     op_vector: Any  # what is being transferred, in a form of the operation's own
     op_left: int  # bytes of op_vector still to come
-    op_total: int  # the result
+    op_total: int  # what the pieces before have come to
     op_done: Callable[[tevent_req], None]  # called when the transport has done its part, with op_ret and op_err
-    op_ret: int
+    op_ret: int  # the result
     op_err: int
     op_more: Any  # what else the operation needs, e.g. the destination of a datagram
     op_sub: tevent_req | None  # the request of a backend that works with requests of its own
@@ -531,6 +531,7 @@ def finish(req: tevent_req, status: int, where: Location | str | None) -> None:
     """The finish sequence: drop the timer, set the state, clean up, stop the profile, notify."""
     if req.op is not None and req.status == IN_PROGRESS:
         req.op.stop(req)  # the operation is not over yet, e.g. it ran into its endtime
+        req.op_ret = 0
     req.finished = where
     conclude(req, status)
 

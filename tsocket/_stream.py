@@ -250,29 +250,23 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         BadVector: As `check_vector`.
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
-    # Nearly always a list of these few types, which need no closer look.
-    plain: Any = vector if type(vector) is list else None
-    if plain is not None and (_WRITABLE if writable else _READABLE).issuperset(map(type, plain)):
-        total = sum(map(len, plain))
-        if total and len(plain) <= IOV_MAX:
-            req.op_vector = plain[:]
-            req.op_ret = req.op_left = total
-            return
+    # Nearly always a short list of these few types, which need no closer look.
+    if type(vector) is list:
+        plain = _WRITABLE if writable else _READABLE
+        total = 0
+        for item in vector:
+            if type(item) not in plain:
+                break
+            total += len(item)
+        else:
+            if total and len(vector) <= IOV_MAX:
+                req.op_vector = vector[:]
+                req.op_ret = req.op_left = total
+                return
     total = check_vector(vector)
     assert vector is not None
     req.op_vector = [_buffer(item, writable) for item in vector]
     req.op_ret = req.op_left = total
-
-
-def prepare_read(req: tevent_req, vector: Vector) -> None:
-    """`prepare` for a read, whose usual vector is one bytearray."""
-    if type(vector) is list and len(vector) == 1:
-        buffer = vector[0]
-        if type(buffer) is bytearray and buffer:
-            req.op_vector = [buffer]
-            req.op_left = req.op_ret = len(buffer)
-            return
-    prepare(req, vector, True)
 
 
 _WRITABLE: Final = frozenset((bytearray, talloc_buffer))
@@ -365,12 +359,10 @@ def soon(req: tevent_req, step: Callable[[tevent_req], None]) -> None:
 
 def over(req: tevent_req) -> None:
     """The end of an operation: the request is finished with the result of its transport."""
-    ret = req.op_ret
-    if ret == -1:
+    if req.op_ret == -1:
         req.error = req.op_err or errno.EIO
         conclude(req, USER_ERROR)
     else:
-        req.op_total = ret
         conclude(req, DONE)
 
 
@@ -424,13 +416,12 @@ def writev_over(req: tevent_req) -> None:
     stream: tstream_context = req.op_target
     stream.write_req = None
     req.op_vector = None
-    if req.op_ret != -1:
-        req.op_total = req.op_ret
+    if req.op_ret == -1:
+        if stream.monitor_req is not None:
+            fail_monitor(stream, req.op_err)
+        over(req)
+    else:
         conclude(req, DONE)
-        return
-    if stream.monitor_req is not None:
-        fail_monitor(stream, req.op_err)
-    over(req)
 
 
 def disconnect_over(req: tevent_req) -> None:
@@ -497,8 +488,8 @@ def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
         req.kind = op
         req.status = RECEIVED
         header.destructor = op.farewell
-        return req.op_total, 0
-    result = (req.op_total, 0) if req.status == DONE else failure_of(req)
+        return req.op_ret, 0
+    result = (req.op_ret, 0) if req.status == DONE else failure_of(req)
     receive(req)
     header.destructor = farewell(req)
     return result

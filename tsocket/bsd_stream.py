@@ -28,7 +28,6 @@ from ._stream import (
     later,
     new_stream,
     prepare,
-    prepare_read,
     refuse_busy,
     tstream_context,
     writev_over,
@@ -142,7 +141,12 @@ class tstream_bsd(TALLOC_CTX):
     def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         """Start a read."""
         stream = self.stream
-        prepare_read(req, vector)
+        buffer = vector[0] if type(vector) is list and len(vector) == 1 else None
+        if type(buffer) is bytearray and buffer:  # what a read is given nearly always
+            req.op_vector = [buffer]
+            req.op_ret = req.op_left = len(buffer)
+        else:
+            prepare(req, vector, True)
         if stream.read_req is not None or stream.disconnect_req is not None:
             refuse_busy(stream)
         stream.read_req = req

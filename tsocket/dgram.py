@@ -29,8 +29,8 @@ from talloc_py.types import uint8_t
 from tevent._request import (
     DONE,
     IN_PROGRESS,
+    conclude,
     drop_step,
-    finish,
     finish_again,
     is_request,
     new_operation,
@@ -328,8 +328,8 @@ def recvfrom_at_once(req: tevent_req) -> None:
     if req.op_ret == -1:
         refuse(req, req.op_err)
         return
-    req.op_total = req.op_ret
-    finish(req, DONE, _HERE)
+    stop_dgram_operation(req)
+    conclude(req, DONE)
     schedule(req, req.op_ev, finish_again)
 
 
@@ -399,7 +399,7 @@ def tdgram_recvfrom_recv(
     if req.op is not DGRAM_RECVFROM:
         mismatch(req, DGRAM_RECVFROM)
         return _FAILED
-    ret, err = (req.op_total, 0) if req.status == DONE else failure_of(req)
+    ret, err = (req.op_ret, 0) if req.status == DONE else failure_of(req)
     buf = src = None
     if ret != -1:
         try:

@@ -128,6 +128,7 @@ def _pdu_read(req: tevent_req) -> None:
     if err == 0:
         req.op_next = None
         req.op_private = None
+        req.op_ret = req.op_total
         conclude(req, DONE)
     elif err != _STARTED:
         req.error = err
@@ -196,6 +197,7 @@ def tstream_readv_pdu_send(
 def _empty_pdu(req: tevent_req) -> tevent_req:
     """Finish a PDU of no bytes inside its ``_send`` function; the callback comes from the loop."""
     req.op_next = req.op_private = None
+    req.op_ret = 0
     conclude(req, DONE)
     schedule(req, req.op_ev, finish_again)
     return req
