@@ -50,7 +50,7 @@ from _socket import (
 )
 from errno import EBADF
 from os import close, readv, set_blocking, writev
-from select import POLLERR, POLLHUP, POLLNVAL, POLLRDHUP
+from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
 from termios import FIONREAD
 
 TYPE_CHECKING = False
@@ -80,6 +80,7 @@ __all__ = [
     "MSG_TRUNC",
     "POLLERR",
     "POLLHUP",
+    "POLLIN",
     "POLLNVAL",
     "POLLRDHUP",
     "SOCK_DGRAM",

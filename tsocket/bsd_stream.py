@@ -22,6 +22,7 @@ from tevent.context import tevent_context
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
 
 from . import _sys
+from ._sys import POLLIN, POLLNVAL, POLLRDHUP
 from ._stream import (
     advance,
     is_stream,
@@ -69,16 +70,31 @@ class tstream_bsd(TALLOC_CTX):
     C: ``struct tstream_bsd``
     """
 
-    __slots__ = ("__weakref__", "error", "ev", "fail_first", "fd", "fde", "optimize", "reader", "stream", "writer")
+    __slots__ = (
+        "__weakref__",
+        "error",
+        "ev",
+        "fail_first",
+        "fd",
+        "fde",
+        "optimize",
+        "quiet",
+        "reader",
+        "stream",
+        "watcher",
+        "writer",
+    )
 
     fd: int  # -1 once disconnected
     error: int  # the first errno that the stream failed with, ENOTCONN once disconnected: what any operation fails with
+    quiet: bool  # the error came from a system call: perhaps no event of the descriptor tells of it
     optimize: bool
     fail_first: bool
     ev: tevent_context | None  # the context of fde; None without one
     fde: tevent_fd | None
     reader: tevent_req | None  # the read that waits for the descriptor
     writer: tevent_req | None
+    watcher: tevent_req | None  # the monitor
     stream: tstream_context
 
     def __init__(self) -> None:
@@ -100,8 +116,7 @@ class tstream_bsd(TALLOC_CTX):
         """See to it that the descriptor is watched for *flag* and errors on *ev*; 0 or an errno."""
         fde = self.fde
         if self.ev is not ev:
-            monitor = self.stream.monitor_req
-            if self.reader is not None or self.writer is not None or (monitor is not None and monitor.op_ev is not ev):
+            if self.reader is not None or self.writer is not None or self.watcher is not None:
                 return EINVAL  # all that wait must wait on the same context
             self._forget_event()
             fde = None
@@ -123,6 +138,12 @@ class tstream_bsd(TALLOC_CTX):
             header = fde._talloc_chunk
             if header.obj is fde:
                 free_chunk(header, _HERE)
+
+    def _stop_reading(self) -> None:
+        """Data that nobody asked for: do not spin on it, the next read asks again."""
+        fde = self.fde
+        if fde is not None:
+            tevent_fd_set_flags(fde, fde.flags & ~_READ)
 
     def _stop_writing(self) -> None:
         self.writer = None
@@ -151,7 +172,7 @@ class tstream_bsd(TALLOC_CTX):
             refuse_busy(stream)
         stream.read_req = req
         req.op_done = done
-        if self.error:
+        if self.error and (at_once or self.optimize or not self._will_tell(POLLIN)):
             later(req, done, -1, self.error)
             return True
         ev = req.op_ev
@@ -188,6 +209,15 @@ class tstream_bsd(TALLOC_CTX):
                 self.writer = req
         return True
 
+    def _will_tell(self, events: int) -> bool:
+        """
+        Whether the loop will call for the failed stream, for *events* or for an error.
+
+        C leaves it to that call to end an operation that waits, so that it comes in its turn; where no call will ever
+        come the operation would hang.
+        """
+        return not self.quiet or _sys.poll(self.fd, events | POLLRDHUP) not in (0, POLLNVAL)
+
     def _read(self, req: tevent_req) -> bool:
         """One ``readv``. True if the vector is full now, or the stream has failed (``op_ret``)."""
         try:
@@ -221,7 +251,10 @@ class tstream_bsd(TALLOC_CTX):
     def _stuck(self, req: tevent_req, error: OSError) -> bool:
         """Whether *error* ends the operation; if not, it goes on when the descriptor is ready."""
         err = error.errno or errno.EIO
-        return err not in RETRY and self._failed(req, err)
+        if err in RETRY:
+            return False
+        self.quiet = True
+        return self._failed(req, err)
 
     def _failed(self, req: tevent_req, err: int) -> bool:
         """The operation has failed, and with it the stream."""
@@ -241,6 +274,7 @@ class tstream_bsd(TALLOC_CTX):
         fd = self.fd
         self.fd = -1
         self.error = ENOTCONN
+        self.quiet = True
         if fd == -1:
             return 0
         try:
@@ -251,9 +285,13 @@ class tstream_bsd(TALLOC_CTX):
 
     def monitor(self, req: tevent_req) -> bool:
         """Watch for the end of the stream."""
-        err = self.error or self._wait(req.op_ev, 0)
+        err = self.error
+        if not err or self._will_tell(0):
+            err = self._wait(req.op_ev, 0)
         if err:
             later(req, req.op_done, -1, err)
+        else:
+            self.watcher = req
         return True
 
     def pending_bytes(self) -> int:
@@ -264,6 +302,7 @@ class tstream_bsd(TALLOC_CTX):
         try:
             count = _sys.bytes_readable(self.fd)
         except OSError as error:
+            self.quiet = True
             set_errno(self._remember(error.errno or errno.EIO))
             return -1
         if count == 0 and samba_socket_poll_or_sock_error(self.fd) == -1:
@@ -283,7 +322,9 @@ class tstream_bsd(TALLOC_CTX):
     def stop_disconnect(self, req: tevent_req) -> None:
         """The descriptor is closed already, whether or not anybody wants to know."""
 
-    stop_monitor = stop_disconnect
+    def stop_monitor(self, req: tevent_req) -> None:
+        """Forget the monitor."""
+        self.watcher = None
 
 
 def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> None:
@@ -308,20 +349,23 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> 
             done = reader.op_done
             done(reader)
     else:
-        # Data that nobody asked for: do not spin on it, the next read asks again.
-        tevent_fd_set_flags(fde, fde.flags & ~_READ)
+        bsd._stop_reading()
 
 
 def _broken(bsd: tstream_bsd, flags: int) -> None:
-    """The descriptor reports an error or its peer's end."""
+    """The descriptor reports an error or its peer's end, or the stream has failed before."""
     reader, writer = bsd.reader, bsd.writer
-    if flags & _READ and reader is not None and not bsd.fail_first and not bsd.error:
-        if bsd._read(reader):  # what has arrived before the end is still good
+    if flags & _READ and reader is not None and not (flags & _ERROR and bsd.fail_first):
+        # What has arrived before the end is still good.
+        if bsd._failed(reader, bsd.error) if bsd.error else bsd._read(reader):
             bsd.reader = None
             done = reader.op_done
             done(reader)
         return
-    if reader is None and writer is None and bsd.stream.monitor_req is None:
+    if not flags & (_ERROR | _WRITE):
+        bsd._stop_reading()
+        return
+    if reader is None and writer is None and bsd.watcher is None:
         # Nobody waits to be told. The error is not remembered, for bytes may still be there to be read; the next
         # operation finds out by itself.
         bsd._forget_event()
@@ -339,16 +383,16 @@ def _broken(bsd: tstream_bsd, flags: int) -> None:
         done = reader.op_done
         done(reader)
     else:
-        monitor = bsd.stream.monitor_req
+        monitor = bsd.watcher
         assert monitor is not None
-        bsd._forget_event()
+        bsd.watcher = None
         bsd._failed(monitor, bsd.error)
         done = monitor.op_done
         done(monitor)
 
 
 def _destroy(bsd: tstream_bsd) -> int:
-    bsd.reader = bsd.writer = None
+    bsd.reader = bsd.writer = bsd.watcher = None
     bsd._close()
     return 0
 
@@ -367,8 +411,9 @@ def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | Non
         free_chunk(stream._talloc_chunk, _HERE)
         return None
     bsd.error = 0 if fd != -1 else ENOTCONN
+    bsd.quiet = fd == -1
     bsd.optimize = bsd.fail_first = False
-    bsd.ev = bsd.fde = bsd.reader = bsd.writer = None
+    bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd.watcher = None
     bsd.stream = stream
     bsd.fd = fd
     stream.private_data = stream.transport = bsd

@@ -24,7 +24,7 @@ from errno import (
 import pytest
 from stream_kit import BIG, disconnect, read_now, readv, write_now, writev
 
-from tevent import get_errno, tevent_req_is_in_progress
+from tevent import get_errno, tevent_req_is_in_progress, tevent_req_set_callback
 from tsocket import _sys, iovec, tstream_disconnect_recv, tstream_pending_bytes, tstream_readv_recv, tstream_writev_recv
 
 
@@ -43,16 +43,17 @@ class TestFirstErrorWins:
         unix.peer.close()
         assert read_now(loop, unix.stream, 1)[0] == (-1, EPIPE)
         loop.settle()
-        for start, recv in (
-            (lambda: readv(loop, top, unix.stream, bytearray(1)), tstream_readv_recv),
-            (lambda: writev(loop, top, unix.stream, b"x"), tstream_writev_recv),
+        for start, recv, turns_left in (
+            # The descriptor is watched once more for a read, and then no longer.
+            (lambda: readv(loop, top, unix.stream, bytearray(1)), tstream_readv_recv, 1),
+            (lambda: writev(loop, top, unix.stream, b"x"), tstream_writev_recv, 0),
         ):
             req = start()
             assert tevent_req_is_in_progress(req)
             seen = loop.watch(req, recv)
             assert loop.turn()
             assert seen.result == (-1, EPIPE)
-            assert loop.settle() == 0
+            assert loop.settle() == turns_left
 
     def test_a_reset_seen_as_econnreset_stays_econnreset(self, loop, tcp):
         """The first errno is kept for all later operations."""
@@ -61,6 +62,36 @@ class TestFirstErrorWins:
         assert write_now(loop, tcp.stream, b"x") == (-1, ECONNRESET)
         assert read_now(loop, tcp.stream, 1)[0] == (-1, ECONNRESET)
         assert (tstream_pending_bytes(tcp.stream), get_errno()) == (-1, ECONNRESET)
+
+    def test_a_read_of_a_failed_stream_waits_for_its_descriptor(self, top, loop, unix):
+        """What has ended inside ``_send`` is told first, although it began later."""
+        unix.peer.close()
+        assert read_now(loop, unix.stream, 1)[0] == (-1, EPIPE)
+        order = []
+        reading = readv(loop, top, unix.stream, bytearray(1))
+        writing = writev(loop, top, unix.stream, b"x")
+        tevent_req_set_callback(reading, lambda req: order.append("read"), None)
+        tevent_req_set_callback(writing, lambda req: order.append("write"), None)
+        loop.settle()
+        assert order == ["write", "read"]
+
+    def test_a_read_of_a_silent_failed_stream_does_not_hang(self, loop, unix):
+        """The peer reads no more: writes fail with EPIPE, of which no event tells, and so do reads from then on."""
+        unix.peer.shutdown(socket.SHUT_RD)
+        assert write_now(loop, unix.stream, b"x") == (-1, EPIPE)
+        assert read_now(loop, unix.stream, 1)[0] == (-1, EPIPE)
+
+    def test_a_read_is_told_before_a_blocked_write(self, top, loop, unix):
+        """Each time both could be told of the end, the read is the one."""
+        writing = loop.watch(writev(loop, top, unix.stream, BIG), tstream_writev_recv)
+        unix.peer.close()
+        for _ in range(2):
+            reading = loop.watch(readv(loop, top, unix.stream, bytearray(1)), tstream_readv_recv)
+            loop.turn()
+            assert reading.calls == 1
+            assert writing.calls == 0
+        loop.settle()
+        assert writing.calls == 1
 
     def test_a_failed_write_is_remembered_by_reads(self, loop, unix):
         """A write to a closed Unix peer is EPIPE, and so is the read after it, though bytes wait."""

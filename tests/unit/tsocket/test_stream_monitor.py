@@ -284,15 +284,26 @@ class TestLifetime:
         assert seen.calls == 0
 
     def test_freed_between_the_error_and_the_callback(self, top, loop, unix):
-        """The deferred callback goes with the request."""
+        """The deferred callback goes with the request; one more turn finds that nobody watches the descriptor."""
         req = monitor(loop, top, unix.stream)
         seen = loop.watch(req)
         unix.peer.close()
         loop.turn()
         assert not tevent_req_is_in_progress(req)
         talloc_free(req)
-        assert loop.settle() == 0
+        assert loop.settle() == 1
         assert seen.calls == 0
+
+    def test_one_that_was_refused_does_not_watch(self, top, loop, unix):
+        """A monitor on another context than a waiting read is EINVAL, also when the stream fails before it is told."""
+        other = Loop(top)
+        reading = readv(loop, top, unix.stream, bytearray(1))
+        seen = other.watch(monitor(other, top, unix.stream), tstream_monitor_recv)
+        talloc_free(reading)
+        unix.peer.close()
+        loop.settle()
+        other.settle()
+        assert seen.result == (-1, EINVAL)
 
     def test_freeing_the_stream_silences_it(self, top, loop, unix):
         """The monitor becomes received, is not called and stays with its owner."""
