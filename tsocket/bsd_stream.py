@@ -22,7 +22,6 @@ from tevent.context import tevent_context
 from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
 
 from . import _sys
-from ._sys import POLLIN, POLLNVAL, POLLRDHUP
 from ._stream import (
     advance,
     is_stream,
@@ -33,6 +32,7 @@ from ._stream import (
     tstream_context,
     writev_over,
 )
+from ._sys import POLLIN, POLLNVAL, POLLRDHUP
 from .socket_error import samba_socket_poll_or_sock_error
 from .stream_backend import tstream_context_ops
 
