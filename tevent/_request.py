@@ -194,7 +194,6 @@ class tevent_req(TALLOC_CTX):
         "op_total",
         "op_vector",
         "pvt",
-        "q_ev",
         "q_next",
         "q_prev",
         "q_queue",
@@ -776,6 +775,8 @@ def farewell(req: tevent_req) -> Callable[[tevent_req], int] | None:
     return None if getattr(req, "q_queue", None) is None else leave_when_freed
 
 
+# A queued operation waits on the context that it works on: two names for one slot.
+tevent_req.q_ev = tevent_req.op_ev  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 birthplaces[tevent_req] = "created"
 library_destructors.add(destroy)
 library_destructors.add(leave_when_freed)

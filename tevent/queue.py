@@ -167,18 +167,17 @@ def _link(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: tevent
     node.q_queue = queue
     node.q_ev = ev
     node.q_triggered = False
-    node.q_prev = last
-    node.q_next = None
     if last is None:
         queue.first = node
     else:
+        node.q_prev = last
         last.q_next = node
         queue.waiting += 1
     queue.last = node
 
 
 def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
-    prev, next = node.q_prev, node.q_next
+    prev, next = _neighbours(queue, node)
     if prev is None:
         queue.first = next
     else:
@@ -190,6 +189,11 @@ def _unlink(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
     node.q_queue = node.q_prev = node.q_next = None
     if queue.first is not None:
         queue.waiting -= 1
+
+
+def _neighbours(queue: tevent_queue, node: Any) -> tuple[Any, Any]:
+    """Who stands before and behind *node*. The ends are known by the queue: what they have beyond is not looked at."""
+    return None if queue.first is node else node.q_prev, None if queue.last is node else node.q_next
 
 
 def _step_out(queue: tevent_queue, node: tevent_queue_entry | tevent_req) -> None:
@@ -256,8 +260,9 @@ def entry_for(node: tevent_queue_entry | tevent_req) -> tevent_queue_entry:
     entry.trigger = _run_operation
     entry.private_data = None
     entry.tag = 0
-    queue, prev, next = node.q_queue, node.q_prev, node.q_next
+    queue = node.q_queue
     assert queue is not None
+    prev, next = _neighbours(queue, node)
     entry.q_queue, entry.q_prev, entry.q_next = queue, prev, next
     entry.q_ev, entry.q_triggered = node.q_ev, node.q_triggered
     if prev is None:
@@ -413,20 +418,16 @@ def queue_operation(queue: tevent_queue, req: tevent_req) -> tevent_req | None:
             if not _is_queue(queue):
                 free_chunk(req._talloc_chunk, req.created)
                 return None
-        ev = req.op_ev
-        if queue.first is None and queue.running and not trace.request_watchers and ev.im_plain:
+        if queue.first is None and queue.running and not trace.request_watchers and req.q_ev.im_plain:
             # The common case in one go: nobody waits, nobody looks.
             req.q_queue = queue
-            req.q_ev = ev
-            req.q_prev = None
-            req.q_next = None
             req.q_triggered = True
             queue.first = req
             queue.last = req
             start: Any = req.op.start  # type: ignore[union-attr]  # it is an operation
             start(req)
         else:
-            _enter(queue, req, ev, True)
+            _enter(queue, req, req.q_ev, True)
     except BaseException:
         free_chunk(req._talloc_chunk, req.created)
         raise

@@ -121,16 +121,17 @@ def _pdu_read(req: tevent_req) -> None:
         return
     # What readv_over() does first, spelled out: this runs for each piece of each PDU.
     req.op_target.read_req = None
-    req.op_vector = None
     req.op_total += req.op_ret
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
     if err == 0:
+        req.op_vector = None
         req.op_next = None
         req.op_private = None
         req.op_ret = req.op_total
         conclude(req, DONE)
     elif err != _STARTED:
+        req.op_vector = None
         req.error = err
         conclude(req, USER_ERROR)
 
@@ -280,7 +281,7 @@ def tstream_writev_queue_send(
     vector and its buffers hold then is what is sent. The request holds its place until it is **freed**. Every error but
     a wrong type arrives from the loop.
     """
-    if vector is not None and type(queue) is tevent_queue and queue.length:
+    if vector is not None and type(queue) is tevent_queue and queue.first is not None:
         check_buffers(vector)  # while the caller can still be told
     req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE)
     if req is None:
