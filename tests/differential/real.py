@@ -45,7 +45,7 @@ def _versions(packages: tuple[str, ...]) -> str:
 def build(name: str, packages: tuple[str, ...], flags: tuple[str, ...] = ()) -> pathlib.Path:
     """The compiled driver of an area; *packages* as pkg-config knows them, *flags* more for the compiler."""
     parts = [" ".join((*CFLAGS, *packages, *flags)), _versions(packages)]
-    parts += [(SOURCES / part).read_text(encoding="utf-8") for part in (f"{name}.c", "common.h")]
+    parts += [part.read_text(encoding="utf-8") for part in (SOURCES / f"{name}.c", *sorted(SOURCES.glob("*.h")))]
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = pathlib.Path(tempfile.gettempdir()) / f"tsocket-differential-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
