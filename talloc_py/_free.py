@@ -172,7 +172,7 @@ def _free_all_children(top: chunk, where: Any, errors: list[BaseException]) -> N
     while True:
         child = tc.child
         if child is None:
-            if tc is top:
+            if not stack:
                 return
             _bury(tc, errors)
             tc = stack.pop()

@@ -94,7 +94,8 @@ def limit_total(root: chunk, old: memlimit | None, new: memlimit | None) -> int:
         met_root = True
         inner = None if c.extra is None else c.extra.limit
         if inner is not None and inner.upper is old and (old is not None or new is not None):
-            inner.upper = new
+            if not closes_loop(inner, new):
+                inner.upper = new
         if inner is not None and inner is not old and inner.owner is c:
             total += inner.cur_size
             continue
@@ -106,6 +107,13 @@ def limit_total(root: chunk, old: memlimit | None, new: memlimit | None) -> int:
             todo.append(child)
             child = child.next
     return total
+
+
+def closes_loop(inner: memlimit, new: memlimit | None) -> bool:
+    """Whether *new* is *inner* or below it, as when a chunk is stolen into its own tree: C then counts for ever."""
+    while new is not None and new is not inner:
+        new = new.upper
+    return new is not None
 
 
 def _change_limit(c: chunk, new: memlimit | None) -> None:

@@ -10,6 +10,7 @@ Cost: O(elements).
 from __future__ import annotations
 
 from ._chunk import (
+    CONTENT,
     TALLOC_CTX,
     become,
     caller,
@@ -17,6 +18,7 @@ from ._chunk import (
     chunk_of,
     encode,
     make_plain,
+    name_of,
     set_header,
     size_of,
     talloc_buffer,
@@ -28,7 +30,7 @@ from ._rare import KEEP, REFUSED, rebook
 from ._typing import overload
 from .core import pointed_type
 from .refs import talloc_unlink
-from .types import MAX_TALLOC_SIZE, info_of
+from .types import MAX_TALLOC_SIZE, char, info_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -292,7 +294,7 @@ def _resized(c: chunk, info: type_info, count: int, where: Any) -> Any:
     if info.is_bytes:
         if cls is talloc_buffer:
             return _resize_buffer(c, obj, count, where)
-        if cls is talloc_string and size_of(c) == count:
+        if cls is talloc_string and info.type is char and size_of(c) == count:
             return obj
         raw = _bytes_of(obj)[:count]
         return become(c, talloc_buffer(raw + bytes(count - len(raw))), where)
@@ -301,6 +303,9 @@ def _resized(c: chunk, info: type_info, count: int, where: Any) -> Any:
     if cls is info.type and count == 1:
         return obj
     items: list[Any]
+    if c.name is CONTENT:
+        # The name may stay, but numbers have no text.
+        c.name = name_of(c)
     if cls is talloc_buffer or cls is talloc_string:
         items = list(_bytes_of(obj)[:count])
     else:

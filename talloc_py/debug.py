@@ -12,7 +12,7 @@ import sys
 
 from ._abort import talloc_abort_error, talloc_set_abort_fn, talloc_set_log_fn, talloc_set_log_stderr
 from ._chunk import TALLOC_CTX, attach, chunk, world
-from ._free import free_internal, steal_internal
+from ._free import free_internal, reference_of, steal_internal
 from ._walk import totals
 
 TYPE_CHECKING = False
@@ -58,8 +58,11 @@ def talloc_enable_null_tracking() -> None:
     if world.null is None:
         talloc_enable_null_tracking_no_autofree()
         autofree = _live_autofree()
-        if autofree is not None and autofree.parent is None:
-            steal_internal(world.null, autofree)
+        if autofree is not None:
+            # As talloc_reparent() from nobody: where it has an owner a reference that nobody holds is moved.
+            moved = autofree if autofree.parent is None else reference_of(autofree, None)
+            if moved is not None:
+                steal_internal(world.null, moved)
 
 
 def talloc_enable_null_tracking_no_autofree() -> None:

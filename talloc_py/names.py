@@ -91,8 +91,7 @@ def talloc_get_name(ptr: TALLOC_CTX) -> str:
     C: ``const char *talloc_get_name(const void *ptr)``
     """
     c = chunk_of(ptr)
-    name = None if c is None else name_of(c)
-    return "UNNAMED" if name is None else name
+    return "UNNAMED" if c is None else _shown_name(c)
 
 
 def talloc_check_name(ptr: P | None, name: str) -> P | None:
@@ -105,13 +104,17 @@ def talloc_check_name(ptr: P | None, name: str) -> P | None:
     if ptr is None:
         return None
     c = chunk_of(ptr)
-    return None if c is None or (name_of(c) or "UNNAMED") != name else ptr
+    return None if c is None or _shown_name(c) != name else ptr
+
+
+def _shown_name(c: chunk) -> str:
+    name = name_of(c)
+    return "UNNAMED" if name is None else name
 
 
 def _has_type(c: chunk, type_arg: Any) -> bool:
     """Whether the name of *c* is that of a type."""
-    name = name_of(c)
-    return (name if name is not None else "UNNAMED") == info_of(type_arg).name
+    return _shown_name(c) == info_of(type_arg).name
 
 
 @overload
@@ -177,7 +180,7 @@ def check_type(ptr: Any, type: Any, depth: int = 1) -> Any:
             return None
         if c.name is type or _has_type(c, type):
             return ptr
-    name = "NULL" if c is None else name_of(c) or "UNNAMED"
+    name = "NULL" if c is None else _shown_name(c)
     _abort.abort(
         f"{location_text(caller(depth))}: Type mismatch: name[{name}] expected[{info_of(type).name}]",
         "" if c is None else f"the chunk is a {_type(ptr).__name__} object at {id(ptr):#x}",

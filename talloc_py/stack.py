@@ -81,7 +81,8 @@ class _stack:
 
 
 def _name(c: chunk) -> str:
-    return name_of(c) or "UNNAMED"
+    name = name_of(c)
+    return "UNNAMED" if name is None else name
 
 
 class _owner:

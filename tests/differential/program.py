@@ -78,6 +78,8 @@ class Interpreter:
 
     def __init__(self) -> None:
         self.operations = 0
+        #: How many lines of the program have been begun.
+        self.lines = 0
         #: The library aborted; what Python still does on its way out is not looked at.
         self.over = False
         self._observations: list[str] = []
@@ -188,6 +190,7 @@ class Interpreter:
     def run(self, line: str) -> list[str]:
         """Carry out one line; what was observed."""
         self._observations = []
+        self.lines += 1
         words = line.split()
         if not words or self.over:
             return []
@@ -259,7 +262,7 @@ class Divergence(Exception):  # what it is called everywhere here
         return "\n".join(text)
 
 
-_LOCATION = re.compile(r"[^\s'\[\]\"]*\w\.(?:c|py):\d+")
+_LOCATION = re.compile(r"[^\s'\[\]\"()]*\w\.(?:c|py):\d+")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 
@@ -297,8 +300,8 @@ class Pair:
 
     def run(self, line: str) -> list[str]:
         """Carry out one line; what was observed, in Python's words."""
-        observations = self._python.run(line)
         self.program.append(line)
+        observations = self._python.run(line)
         self.over = self._python.over
         self._ask(line, observations)
         return observations
@@ -361,10 +364,15 @@ def replay(area: type[Area], real: Real, program: list[str], *, lockstep: bool =
     return None
 
 
+#: What `generate` is at, for whoever wants to know why that takes so long.
+running: list[Pair] = []
+
+
 def generate(area: type[Area], real: Real, choices: Choices) -> tuple[int, Divergence | None]:
     """Make up a program of the area's length and carry it out; the number of operations and the first difference."""
     own = area()
     pair = Pair(own, real, lockstep=False)
+    running.append(pair)
     found = None
     try:
         for _ in range(own.length):
@@ -380,6 +388,7 @@ def generate(area: type[Area], real: Real, choices: Choices) -> tuple[int, Diver
             pair.close()
         except Divergence:
             pass
+        running.clear()
     return pair.operations, found
 
 

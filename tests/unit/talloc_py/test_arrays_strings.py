@@ -159,7 +159,7 @@ class TestRealloc:
         assert (b, t.talloc_get_name(b)) == (b"hel", "hel")
         assert t.talloc_realloc(None, t.talloc_strdup(None, "ab"), t.char, 3) == "ab"
         a = t.talloc_realloc(None, t.talloc_strdup(None, "abc"), int, 1)
-        assert (a, t.talloc_get_name(a)) == ([97], "")
+        assert (a, t.talloc_get_name(a)) == ([97], "abc")
 
     def test_struct_becomes_an_array(self):
         """The old object is the first element and no chunk any more; its children belong to the array."""
