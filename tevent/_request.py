@@ -626,8 +626,8 @@ def schedule(req: tevent_req, ev: tevent_context, run: Callable[[tevent_req], No
     rare = req.rare
     req.im_run = run
     if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
-        if rare is not None and rare.trigger is not None and rare.trigger.im_ev is not None:
-            tevent_reset_immediate(rare.trigger)
+        if rare is not None and rare.trigger is not None:
+            tevent_reset_immediate(rare.trigger)  # also where it runs just now: somebody may wait for its end
         # im_append(), spelled out
         req.im_ev = ev
         req.im_next = None
@@ -787,10 +787,11 @@ def _end_without_receive(req: tevent_req) -> None:
     What is left to do for a dying request with a destructor of the user's, which has taken the place of `destroy`.
 
     Neither the cleanup function nor the rest of `receive` runs, as in C. But there the trigger and a queue entry are
-    children and die with the request; where the request is these itself, they end here.
+    children and die with the request, each in its turn; where the request is these itself, a trigger takes its place
+    and an entry ends here.
     """
     if req.im_ev is not None:
-        im_remove(req)
+        req.show()
     queue = getattr(req, "q_queue", None)
     if queue is not None:
         queue.leave(req)

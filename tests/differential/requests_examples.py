@@ -50,6 +50,24 @@ FOUND = {
         default r0
         pshow r0
     """,
+    "a request that posts itself again tells a trace callback of its end first": """
+        watch e0 1
+        ev e1 root
+        req r0 root foo
+        script k0 post r0 e1
+        callback r0 k0
+        post r0 e0
+        loop e0 1
+    """,
+    "a post is still there while the state of a request with another destructor goes": """
+        req r0 root foo
+        destructor r0 k0
+        req r1 s0 foo
+        script k1 loop e0 1
+        cleanup r1 k1
+        post r0 e0
+        free r0
+    """,
 }
 
 #: Each kind of operation, a rule or a few at a time.

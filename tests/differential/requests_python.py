@@ -87,7 +87,7 @@ from tevent import (
 )
 
 from .requests_profiles import Profiles
-from .requests_world import Turn, alive, bar_state, foo_state, script
+from .requests_world import Turn, alive, bar_state, foo_state, is_going, script
 
 GUARD_US = 60_000_000
 GUARD_ERROR = 4000
@@ -182,7 +182,7 @@ class Requests(Profiles):
     def op_steal(self, name: str, owner: str) -> None:
         obj = self.get(name)
         there, ctx = self.owner(owner)
-        if obj is None or not there or self.kind(name) in ("state", "entry", "profile", "ev"):
+        if obj is None or not there or is_going(obj) or self.kind(name) in ("state", "entry", "profile", "ev"):
             return
         if ctx is None or not talloc_is_parent(ctx, obj):
             talloc_steal(ctx, obj)
@@ -555,13 +555,8 @@ class Requests(Profiles):
     # The end.
 
     def finish(self) -> None:
-        self._budget = 0
         self.saw("tree root")
         self._show_tree(self.root)
-        for kind in ("req", "entry", "queue", "imm", "timer", "profile", "chunk", "state", "ev"):
-            for name, its_kind, obj in list(self._objects):
-                if its_kind == kind and alive(obj):
-                    self.saw(f"free {name} -> {talloc_free(obj)}")
-                    self.scan()
+        self.free_all()
         self._show_tree(self.root)
         self.saw(f"free root -> {talloc_free(self.root)}")

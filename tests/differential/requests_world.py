@@ -143,12 +143,19 @@ class World(Interpreter):
 
     def close(self) -> None:
         super().close()
-        for _, kind, ev in self._objects:
-            if kind == "ev" and alive(ev):
-                talloc_free(ev)  # a program that was aborted leaves it behind
+        self.free_all()
         self.world.put_back()
         tevent_set_abort_fn(None)
         sys.unraisablehook = self._hook
+
+    def free_all(self) -> None:
+        """Free what is left, kind after kind, with scripts that do nothing; the kinds that others use come last."""
+        self._budget = 0
+        for kind in ("req", "entry", "queue", "imm", "timer", "profile", "chunk", "state", "ev"):
+            for name, its_kind, obj in list(self._objects):
+                if its_kind == kind and alive(obj):
+                    self.saw(f"free {name} -> {talloc_free(obj)}")
+                    self.scan()
 
     def _unraisable(self, unraisable: Any) -> None:
         if not isinstance(unraisable.exc_value, EndOfProgram):

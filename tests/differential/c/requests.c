@@ -124,7 +124,7 @@ static void op_steal(int argc, char **argv)
 	    strcmp(object->kind, "ev") == 0) {
 		return;
 	}
-	if (owner != NULL && talloc_is_parent(owner, object->ptr)) {
+	if (is_going(object->ptr) || (owner != NULL && talloc_is_parent(owner, object->ptr))) {
 		return;
 	}
 	talloc_steal(owner, object->ptr);

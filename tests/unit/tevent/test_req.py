@@ -460,6 +460,16 @@ class TestDestructor:
         assert bench.drain() == 0
         assert bench.take() == []
 
+    def test_a_pending_post_dies_last(self, bench: Bench) -> None:
+        """With a user's destructor the state goes first, and a loop that runs there still finds the post."""
+        req, state = bench.make(name="a")
+        below = talloc_named_const(state, 0, "below")
+        talloc_set_destructor(req, lambda req: 0)
+        talloc_set_destructor(below, lambda below: bench.log.append(bench.drain()))
+        tevent_req_post(req, bench.ev)
+        assert talloc_free(req) == 0
+        assert bench.take() == [("a", TEVENT_REQ_IN_PROGRESS), 1]
+
     def test_a_timer_and_an_entry_die_with_the_request(self, bench: Bench) -> None:
         """Also with a user's destructor endtime and queue entries go with the request."""
         queue = tevent_queue_create(bench.root, "queue")

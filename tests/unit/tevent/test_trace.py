@@ -31,8 +31,10 @@ from tevent import (
     tevent_immediate,
     tevent_loop_once,
     tevent_loop_wait,
+    tevent_req,
     tevent_req_create,
     tevent_req_post,
+    tevent_req_set_callback,
     tevent_reset_immediate,
     tevent_schedule_immediate,
     tevent_set_trace_callback,
@@ -399,6 +401,23 @@ class TestImmediates:
         talloc_free(made[0])
         assert log.take() == [("trace", "DETACH")]
 
+    def test_a_request_that_posts_itself_elsewhere(self, ev: tevent_context, top: TALLOC_CTX, log: Recorder) -> None:
+        """DETACH inside the call, also where nobody looks on at the other context."""
+        other = context(top)
+        req = tevent_req_create(top, TALLOC_CTX)[0]
+        assert req is not None
+
+        def callback(req: tevent_req) -> None:
+            tevent_req_post(req, other)
+            log.calls.append("posted")
+
+        tevent_req_set_callback(req, callback, None)
+        tevent_set_trace_immediate_callback(ev, log.event, "trace")
+        tevent_req_post(req, ev)
+        assert turns(ev) == 1
+        assert self.points(log) == ["ATTACH", "BEFORE_HANDLER", "DETACH", "posted"]
+        talloc_free(req)
+
     def test_scheduled_twice(self, ev: tevent_context, log: Recorder) -> None:
         """ATTACH, DETACH, ATTACH."""
         tevent_set_trace_immediate_callback(ev, log.event, "trace")
@@ -485,6 +504,7 @@ class TestCallFlow:
     def test_each_thread_has_its_own(self, top: TALLOC_CTX) -> None:
         """Another thread hears nothing of this one, and a thread's callback is not ours."""
         heard: list[Any] = []
+        watchers = tevent.trace.request_watchers
 
         def other() -> None:
             tevent_thread_call_depth_set_callback(lambda *args: heard.append(args), None)
@@ -505,7 +525,7 @@ class TestCallFlow:
         go_on.set()
         thread.join()
         assert len(heard) == 1
-        assert tevent.trace.request_watchers == 0
+        assert tevent.trace.request_watchers == watchers
 
     def test_reset_from_req(self, top: TALLOC_CTX) -> None:
         """The request, its depth and the name of the caller."""
