@@ -85,6 +85,7 @@ class AREA:
         self._alive: dict[str, str] = {"r": "ctx", "e": "ev"}
         self._requests: dict[str, tuple[str, str]] = {}
         self._finished: dict[str, bool] = {}  # name -> received
+        self._busy: dict[tuple[str, str], str] = {}  # of a target and "r" or "w" -> the request
         self._peers: dict[str, str] = {}  # stream -> raw
         self._raws: list[str] = []
 
@@ -96,31 +97,44 @@ class AREA:
     def saw(self, line: str, observations: list[str]) -> None:
         for text in observations:
             words = text.split()
-            if not words:
-                continue
-            if words[0] == "died" and len(words) > 1:
-                self._alive.pop(words[1], None)
-                self._requests.pop(words[1], None)
-            elif len(words) > 1 and (words[1].startswith("prog=") or words[1] == "sent"):
-                if words[0] in self._requests:
-                    self._alive[words[0]] = "req"
-            elif len(words) > 1 and words[1].startswith("ret="):
-                if words[0] in self._requests:
-                    self._finished[words[0]] = True
-                    for word in words:
-                        if word.startswith("stream=") and word != "stream=no":
-                            self._alive.setdefault(f"s{words[0][1:]}", "stream")
-                elif words[1] == "ret=0" and "context" in text:
-                    self._alive[words[0]] = "dgram" if "tdgram" in text else "stream"
-                elif words[1] == "ret=0":
-                    self._alive[words[0]] = "addr"
-            elif words[0] == "called" and words[1] not in self._finished:
-                self._finished[words[1]] = False
+            if len(words) > 1:
+                self._learn(text, words)
         words = line.split()
         if words[0] in ("rclose", "rreset") and observations != ["skip"] and words[1] in self._raws:
             self._raws.remove(words[1])
-        if words[0] in ("ctx", "queue", "ev", "copy") and words[1:]:
+        if words[0] in ("ctx", "queue", "ev", "copy"):
             self._alive[words[1]] = {"copy": "addr"}.get(words[0], words[0])
+        if "r" not in self._alive:
+            self._ahead.insert(0, "ctx r -")
+        if words[0] == "turn" and observations == ["skip"] and self._requests:
+            # A helper waits for a stream that must not fail now.
+            self._ahead.append(f"free {next(reversed(self._requests))}")
+
+    def _learn(self, text: str, words: list[str]) -> None:
+        name, what = words[:2]
+        if name == "died":
+            self._alive.pop(what, None)
+            self._requests.pop(what, None)
+            self._ended(what)
+        elif name == "called":
+            self._finished.setdefault(what, False)
+            self._ended(what)
+        elif name in self._requests:
+            if what.startswith("prog=") or what == "sent":
+                self._alive[name] = "req"
+            if what == "prog=0":
+                self._ended(name)
+            if what.startswith("ret="):
+                self._finished[name] = True
+                if "stream=" in text and "stream=no" not in text:
+                    self._alive[f"s{name[1:]}"] = "stream"
+                    self._alive.setdefault(f"a{int(name[1:]) % 12}", "addr")
+        elif what == "ret=0":
+            self._alive[name] = "dgram" if "tdgram" in text else "stream" if "context" in text else "addr"
+
+    def _ended(self, request: str) -> None:
+        for key in [key for key, name in self._busy.items() if name == request]:
+            del self._busy[key]
 
     def _living(self, kind: str) -> list[str]:
         return [name for name, it in self._alive.items() if it == kind]
@@ -151,6 +165,27 @@ class AREA:
         if self._theme in ("queues", "datagrams"):
             for name in QUEUES:
                 self._say("queue", name, self._context(choices))
+        if self._theme in ("connect", "datagrams"):
+            self._begin_addresses(choices)
+
+    def _begin_addresses(self, choices: Choices) -> None:
+        self._say("inet", "a0", "r", "ipv4", "$H", 2001)
+        self._say("inet", "a1", "r", "ipv4", "$H", 2002)
+        self._say("unixaddr", "a2", "r", "$D/u1")
+        self._say("unixaddr", "a3", "r", "$D/u2")
+        self._say("inet", "a4", "r", "ip", "null", 0)
+        self._say("unixaddr", "a5", "r", "null")
+        if self._theme == "connect":
+            for name, where in (("l0", "inet 2001"), ("l1", "unix $D/u1")):
+                if choices.chance(70):
+                    self._say("listen", name, where, choices.pick((0, 1, 5)))
+                    self._raws.append(name)
+            return
+        for name, where in (("p0", "inet 2003"), ("p1", "unix $D/u3")):
+            self._say("rdgram", name, where)
+            self._raws.append(name)
+        for name, family, where in (("d0", "inet", "a0"), ("d1", "unix", "a2")):
+            self._say("dgram", name, self._context(choices), family, where, "none")
 
     def _context(self, choices: Choices) -> str:
         known = self._living("ctx")
@@ -220,6 +255,7 @@ class AREA:
     def _make_stream(self, choices: Choices) -> None:
         free = [name for name in STREAMS if name not in self._alive]
         if not free:
+            self._say("turn", "e")
             return
         name, raw = free[0], f"p{self._number()}"
         kind = choices.integer(0, 99)
@@ -266,8 +302,14 @@ class AREA:
         if queues:
             kinds += ["pduq", "writevq"] * 6
         kind = choices.pick(kinds)
-        if kind == "disconnect" and choices.chance(50):
+        if kind == "disconnect" and choices.chance(60):
             kind = "readv"
+        reads = kind in ("readv", "pdu", "pduq")
+        if kind in ("readv", "pdu") and (stream, "r") in self._busy and choices.chance(75):
+            kind, reads = "writev", False
+        if kind == "writev" and (stream, "w") in self._busy and choices.chance(75):
+            self._feed(choices, stream)
+            return
         request = self._new_request(kind, stream)
         script = self._script(choices, request, depth) if depth < 2 else "K0"
         words = [kind, request, self._context(choices), self._event(choices), stream]
@@ -278,8 +320,24 @@ class AREA:
         if kind in ("pdu", "pduq"):
             words.append(self._plan(choices))
         self._say(*words, script)
-        if choices.chance(5):
+        if reads or kind == "writev":
+            self._busy.setdefault((stream, "r" if reads else "w"), request)
+        if depth == 0 and choices.chance(6):
             self._say("endtime", request, "e", choices.pick((0, 500, 5000)))
+        elif depth == 0 and choices.chance(40):
+            self._feed(choices, stream)
+
+    def _feed(self, choices: Choices, stream: str) -> None:
+        """Let the other end of a stream do what the stream may be waiting for."""
+        raw = self._peers.get(stream)
+        if raw is None:
+            self._say("turn", "e")
+        elif choices.chance(60):
+            self._say("rwrite", raw, choices.pick((5, 20, 300, 4000)))
+        else:
+            self._say("rread", raw, 100000)
+        for _ in range(choices.integer(0, 3)):
+            self._say("turn", self._event(choices))
 
     def _plan(self, choices: Choices) -> str:
         items = []
@@ -447,8 +505,9 @@ class AREA:
                         f"rrecv {raw}",
                         f"rwrite {raw} {choices.pick((0, 1, 5, 100, 3000))}",
                         f"rwrite {raw} {choices.pick((0, 1, 5, 100, 3000))}",
-                        f"rsendto {raw} inet {choices.pick((2001, 2002))} {choices.pick((0, 3, 9))}",
-                        f"rsendto {raw} unix {choices.pick(('$D/u1', '$D/u2'))} {choices.pick((0, 3, 9))}",
+                        f"rsendto p0 inet {choices.pick((2001, 2001, 2002))} {choices.pick((0, 3, 9, 400))}",
+                        f"rsendto p1 unix {choices.pick(('$D/u1', '$D/u1', '$D/u2'))} {choices.pick((0, 3, 9, 400))}",
+                        f"rsendto {raw} unix $D/u1 3",
                         f"rclose {raw}",
                     )
                 )
@@ -473,16 +532,23 @@ class AREA:
         queues = self._living("queue")
         if kind == "sendtoq" and not queues:
             kind = "sendto"
+        if kind == "recvfrom" and (dgram, "r") in self._busy and choices.chance(80):
+            kind = "sendto"
         request = self._new_request(kind, dgram)
         script = self._script(choices, request, 2)
         words = [kind, request, self._context(choices), self._event(choices), dgram]
         if kind == "recvfrom":
+            self._busy.setdefault((dgram, "r"), request)
             words.append(f"a{self._number() % 12}")
         elif kind != "ddisconnect":
             if kind == "sendtoq":
                 words.append(choices.pick(queues))
-            words.append(choices.pick(("1", "3", "8", "200", "9000", "0", "none", "65507", "65508", "300000")))
+            words.append(
+                choices.pick(("1", "3", "8", "200", "9000", "0", "none", "65507", "65508", "300000", "5", "6", "7"))
+            )
             words.append("none" if choices.chance(40) else self._address(choices))
+            if words[-1] != "none" and choices.chance(60):
+                words[-1] = choices.pick(("a0", "a1", "a2", "a3"))
         self._say(*words, script)
 
     # Connections.
@@ -497,6 +563,8 @@ class AREA:
         elif kind < 40:
             family = choices.pick(("inet", "unix"))
             local, remote = self._address(choices), self._address(choices)
+            if choices.chance(70):
+                local, remote = ("a4", choices.pick(("a0", "a1"))) if family == "inet" else ("a5", "a2")
             request = f"n{n}"
             self._requests[request] = ("connect", "")
             script = self._script(choices, request, 2)
@@ -507,6 +575,9 @@ class AREA:
             raw = f"p{n}"
             self._say("accept", raw, choices.pick(listeners))
             self._raws.append(raw)
+            alone = [name for name in self._living("stream") if name not in self._peers]
+            if alone:
+                self._peers[alone[-1]] = raw
         elif kind < 60:
             self._say(
                 choices.pick(("unlink $D/u1", "unlink $D/u2", "file $D/f", "exists $D/u1", "rdgram pd unix $D/u3"))
@@ -521,15 +592,19 @@ class AREA:
     # Addresses.
 
     HOSTS = (
-        "127.0.0.1", "127.1", "0x7f.1", "2130706433", "1.2.3", "010.0.0.1", "::ffff:1.2.3.4", "*", "%25", "::1", "::", "FE80::1",
+        "127.0.0.1", "127.1", "0x7f.1", "2130706433", "1.2.3", "010.0.0.1", "::ffff:1.2.3.4", "*", "%25",
+        "::1", "::", "FE80::1",
         "fe80::1%25lo", "ff02::1%25lo", "fe80::1%25nope", "fe80::1%257", "::1%25lo", "2001::1%25lo", "127.0.0.1%25lo",
-        "fe80::1%25", "::1%253", "[::1]", "256.1.1.1", "1.2.3.4.5", "localhost", "%20127.0.0.1", "127.0.0.1%20", "1.2.3.4%0a",
+        "fe80::1%25", "::1%253", "[::1]", "256.1.1.1", "1.2.3.4.5", "localhost", "%20127.0.0.1", "127.0.0.1%20",
+        "1.2.3.4%0a",
         "%ef%bc%91.2.3.4", "%c3%a4.de", "%ff", "0", "0.0.0.0", "255.255.255.255", "1::2::3", "1:2:3:4:5:6:7:8", "null",
         "08.0.0.1", "1.2.3.4%2f24", "::1.2.3.4", "64:ff9b::1", "::ffff:0:0", "0x7f000001", "00000000001.1",
     )  # fmt: skip
     PORTS = (
-        "", ":", ":0", ":80", ":+80", ":%2080", ":%0980", ":-80", ":080", ":0x50", ":65535", ":65536", ":99999999999999999999",
-        ":1_0", ":80%20", ":8%300", ":%c2%a080", ":%d9%a3", "x", "]:80", ":80:90", ":%00", ":000000000000000000000000000080",
+        "", ":", ":0", ":80", ":+80", ":%2080", ":%0980", ":-80", ":080", ":0x50", ":65535", ":65536",
+        ":99999999999999999999",
+        ":1_0", ":80%20", ":8%300", ":%c2%a080", ":%d9%a3", "x", "]:80", ":80:90", ":%00",
+        ":000000000000000000000000000080",
     )  # fmt: skip
     FAMILIES = ("ip", "ipv4", "ipv6", "IP", "IPv4", "iPV6", "ipv5", "%00x", "inet", "unix", "%c4%b1p")
 
@@ -560,7 +635,7 @@ class AREA:
         elif kind < 70:
             self._say("sockaddr", name, context, self._sockaddr(choices))
         elif not known:
-            return
+            self._say("unixaddr", name, context, self._path(choices))
         elif kind < 84:
             self._say("show", choices.pick(known))
         elif kind < 88:

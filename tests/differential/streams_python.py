@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import struct
-import sys
 import zlib
 from fcntl import ioctl
 from itertools import count
@@ -132,14 +131,32 @@ RECEIVE = {
 
 
 class World:
-    """A clock that only waiting moves, and an epoll that never waits for real."""
+    """
+    A clock that only waiting moves, and an epoll that never waits for real.
 
-    def __init__(self, aborted: Any) -> None:
+    With *ranks* the first created of several ready descriptors is told first; else the kernel decides.
+    """
+
+    def __init__(self, aborted: Any, newer: bool) -> None:
         self.us = START_US
+        self.ranks: dict[int, tuple[int, int]] | None = None if newer else {}  # descriptor -> inode, rank
+        self._created = 0
         self._aborted = aborted
         self._saved = tevent_sys.now_us, tevent_sys.epoll
         tevent_sys.now_us = lambda: self.us
         tevent_sys.epoll = self._epoll
+
+    def note_descriptors(self) -> None:
+        if self.ranks is None:
+            return
+        for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
+            try:
+                inode = os.fstat(fd).st_ino
+            except OSError:
+                continue
+            if self.ranks.get(fd, (0, 0))[0] != inode:
+                self._created += 1
+                self.ranks[fd] = inode, self._created
 
     def put_back(self) -> None:
         tevent_sys.now_us, tevent_sys.epoll = self._saved
@@ -152,7 +169,10 @@ class World:
             close, fileno = real.close, real.fileno
 
             def poll(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
-                ready = real.poll(0, maxevents)
+                ready = real.poll(0, maxevents if world.ranks is None else -1)
+                if len(ready) > 1:
+                    ranks = world.ranks or {}
+                    return [min(ready, key=lambda event: ranks.get(event[0], (0, 0))[1])]
                 if not ready and timeout != 0:
                     if timeout < 0:
                         world._aborted("waits for ever")
@@ -258,7 +278,7 @@ class Streams(Interpreter):
         super().__init__()
         tevent_set_abort_fn(self.aborted)
         self.newer = newer
-        self.world = World(self.aborted)
+        self.world = World(self.aborted, newer)
         self.raws: dict[str, Raw] = {}
         self.requests: list[Request] = []
         self.targets: list[Target] = []
@@ -273,7 +293,7 @@ class Streams(Interpreter):
         self.marker: socket.socket | None = None
         number, pid = next(_programs), os.getpid()
         self.host = f"127.{64 + number % 190}.{pid >> 8 & 255}.{1 + pid % 254}"
-        self.folder = f"/tmp/tsd-{pid:09d}p"  # noqa: S108  # of this length on both sides
+        self.folder = f"/tmp/tsd-{pid:09d}p"  # of this length on both sides
         self._remove_folder()
         os.mkdir(self.folder, 0o700)
         self.descriptors = descriptors_open()
@@ -613,7 +633,19 @@ class Streams(Interpreter):
                 return True
             if not is_stream and slot in (READ, DISCONNECT) and r.early and not r.called:
                 return True
-        return not newer and is_stream and slot == WRITE and size > 256 and (t.twin is not None or t.peer_bad)
+        if newer or not is_stream or slot != WRITE or (t.twin is None and not t.peer_bad):
+            return False
+        return size > 256 or self._may_block(t)
+
+    def _may_block(self, t: Target) -> bool:
+        for raw in self.raws.values():
+            if raw.peer is t:
+                try:
+                    if any(ioctl(raw.fd, FIONREAD, bytes(4))):
+                        return True
+                except OSError:
+                    pass
+        return False
 
     def _undefined_to_free(self, ptr: Any) -> bool:
         for r in self.requests:
@@ -661,10 +693,13 @@ class Streams(Interpreter):
             t = Target(ptr, is_dgram)
             self.enter(name, "dgram" if is_dgram else "stream", ptr, t)
             self.targets.append(t)
+            self.world.note_descriptors()
 
     def started(self, r: Request, t: Target | None, ev: Any, req: Any) -> None:
         r.req, r.target, r.ev = req, t, ev
         self.requests.append(r)
+        if t is None:
+            self.world.note_descriptors()
         self.enter(r.name, "req", req, r)
         tevent_req_set_callback(req, self._done, r)
         running = tevent_req_is_in_progress(req)
@@ -1307,9 +1342,8 @@ class Streams(Interpreter):
     def _turns_count(self) -> bool:
         if self.newer:
             return True
-        return not any(
-            not t.is_dgram and t.lives and t.waited and (t.peer_is_bad or self._writes(t)) for t in self.targets
-        )
+        waited = [t for t in self.targets if not t.is_dgram and t.lives and t.waited]
+        return len(waited) < 2 and not any(t.peer_is_bad or self._writes(t) for t in waited)
 
     def op_turn(self, name: str) -> None:
         ev, begun, turns = self.get(name, "ev"), self.world.us, 0

@@ -7,8 +7,11 @@
  * side decides likewise, from the same facts. "NEWER" is the name of that decision in both.
  */
 #define VIRTUAL_CLOCK
+#define epoll_wait common_epoll_wait
 #include "common.h"
+#undef epoll_wait
 #include "streams.h"
+#include <limits.h>
 #include <stddef.h>
 #include <tevent.h>
 #include <tsocket.h>
@@ -144,6 +147,8 @@ static struct request *request_get(const char *name)
 	return object == NULL || strcmp(object->kind, "req") != 0 ? NULL : object->more;
 }
 
+static void note_descriptors(void);
+
 static struct target *target_add(const char *name, void *ptr, bool is_dgram)
 {
 	struct target *t;
@@ -159,12 +164,68 @@ static struct target *target_add(const char *name, void *ptr, bool is_dgram)
 		program_aborts("too many targets");
 	}
 	targets[targets_count++] = t;
+	note_descriptors();
 	return t;
 }
 
 static bool peer_is_bad(const struct target *t)
 {
 	return t->peer_bad || (t->twin != NULL && (t->twin->disconnected || !target_lives(t->twin)));
+}
+
+/* --- which of several is told first ------------------------------------------------------------------------------ */
+
+/*
+ * The older library takes a descriptor out of epoll where the newer one keeps it in for errors, so that the kernel reports
+ * several ready ones in another order. For the older one it is that of their creation, on both sides.
+ */
+#define FDS_MAX 256
+static struct {
+	ino_t inode;
+	int rank;
+	/* What epoll knows it by. */
+	void *ptr;
+} descriptors[FDS_MAX];
+static int ranks;
+
+static void note_descriptors(void)
+{
+	struct stat st;
+
+	for (int fd = 3; !NEWER && fd < FDS_MAX; fd++) {
+		if (fstat(fd, &st) == 0 && st.st_ino != descriptors[fd].inode) {
+			descriptors[fd].inode = st.st_ino;
+			descriptors[fd].rank = ++ranks;
+		}
+	}
+}
+
+int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	if (event != NULL && fd >= 0 && fd < FDS_MAX) {
+		descriptors[fd].ptr = event->data.ptr;
+	}
+	return syscall(SYS_epoll_ctl, epfd, op, fd, event);
+}
+
+int epoll_wait(int epfd, struct epoll_event *events, int maxevents, int timeout)
+{
+	struct epoll_event ready[FDS_MAX];
+	int n = NEWER ? 0 : syscall(SYS_epoll_wait, epfd, ready, FDS_MAX, 0);
+	int best = INT_MAX;
+
+	if (n <= 0) {
+		return common_epoll_wait(epfd, events, maxevents, timeout);
+	}
+	for (int i = 0; i < n; i++) {
+		for (int fd = 0; fd < FDS_MAX; fd++) {
+			if (descriptors[fd].ptr == ready[i].data.ptr && descriptors[fd].rank < best) {
+				best = descriptors[fd].rank;
+				events[0] = ready[i];
+			}
+		}
+	}
+	return 1;
 }
 
 /* --- what is kept off, see known.py ----------------------------------------------------------------------------- */
@@ -207,6 +268,18 @@ static bool note_taint(const struct tevent_context *ev)
 	return true;
 }
 
+/* A write of a few bytes may have to wait, for its peer has not read what was written before. */
+static bool may_block(const struct target *t)
+{
+	for (int i = 0; i < raws_count; i++) {
+		int unread = 0;
+		if (raws[i].fd != -1 && raws[i].peer == t && ioctl(raws[i].fd, FIONREAD, &unread) == 0 && unread > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Whether an operation of that kind on t must not be carried out. */
 static bool kept_off(const struct target *t, enum slot slot, struct tevent_context *ev, size_t bytes)
 {
@@ -236,7 +309,7 @@ static bool kept_off(const struct target *t, enum slot slot, struct tevent_conte
 			return true;
 		}
 	}
-	return !NEWER && !t->is_dgram && slot == WRITE && bytes > 256 && (t->twin != NULL || t->peer_bad);
+	return !NEWER && !t->is_dgram && slot == WRITE && (t->twin != NULL || t->peer_bad) && (bytes > 256 || may_block(t));
 }
 
 /*
@@ -359,6 +432,9 @@ static void request_started(struct request *r, struct target *t, struct tevent_c
 		program_aborts("too many requests");
 	}
 	requests[requests_count++] = r;
+	if (t == NULL) {
+		note_descriptors();
+	}
 	object_add(r->name, "req", req)->more = r;
 	tevent_req_set_callback(req, done, r);
 	if (t != NULL) {
@@ -1476,14 +1552,16 @@ static bool one_turn(struct tevent_context *ev, int *ret)
 }
 
 /*
- * The older library is woken up more often while a write is blocked or a peer is gone, for nothing. All that there is to
- * do is one turn then.
+ * The older library is woken up more often while a write is blocked or a peer is gone, for nothing, and not in the same
+ * order where there are several streams. All that there is to do is one turn then.
  */
 static bool turns_count(void)
 {
+	int waited = 0;
+
 	for (int i = 0; !NEWER && i < targets_count; i++) {
 		const struct target *t = targets[i];
-		if (!t->is_dgram && target_lives(t) && t->waited && (peer_is_bad(t) || writes(t))) {
+		if (!t->is_dgram && target_lives(t) && t->waited && (peer_is_bad(t) || writes(t) || waited++)) {
 			return false;
 		}
 	}
