@@ -47,7 +47,7 @@ from .immediate import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from threading import local
     from types import CodeType
     from typing import Any, Final, TypeVar
@@ -251,6 +251,18 @@ class tevent_req(TALLOC_CTX):
         from .req_print import summary
 
         return summary(self)
+
+    def __await__(self) -> Generator[Any, None, tevent_req]:
+        """
+        Wait until the request is finished, with whatever result; gives the request, for its ``_recv`` function.
+
+        In a task of asyncio, whose loop must drive the context of the request (backend ``asyncio``), and in coroutines
+        that `tevent.aio.coroutine_send` runs. Takes the place of the callback. Who is cancelled while waiting cancels
+        the request and frees it; `tevent.aio.RequestFreed` where somebody else frees it.
+        """
+        from .aio import wait_for_request
+
+        return wait_for_request(self)
 
     @property
     def profile(self) -> tevent_req_profile | None:

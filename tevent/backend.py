@@ -193,7 +193,10 @@ def tevent_find_ops_byname(name: str | None) -> tevent_ops | None:
         name = _known.default or "standard"
     elif not isinstance(name, str):
         raise TypeError(f"name must be a str or None, not {type(name).__name__}")
-    return _load_builtin().get(name)
+    known = _load_builtin()
+    if name == "asyncio" and name not in known:
+        from . import _aio_backend as _aio_backend  # registers itself; whoever does not ask does not pay for asyncio
+    return known.get(name)
 
 
 def tevent_backend_list(mem_ctx: TALLOC_CTX | None) -> list[str]:

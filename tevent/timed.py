@@ -402,6 +402,12 @@ def tevent_update_timer(te: tevent_timer, next_event: timeval) -> None:
         return
     _detach(ev, te)
     _insert(ev, te, next_event, False)
+    if not ev.level and not ev.ops.plain_loop:
+        from .common import tevent_common_wakeup, tevent_common_wakeup_init
+
+        # A backend whose waiting is done elsewhere has to hear of it.
+        tevent_common_wakeup_init(ev)
+        tevent_common_wakeup(ev)
 
 
 def _destroy_timer(te: tevent_timer) -> int:
@@ -468,10 +474,15 @@ def run_timer(ev: tevent_context, te: tevent_timer, current_time: timeval) -> No
         else:
             _run_watched(ev, te, te.handler, current_time)
     finally:
-        te.busy = False
-        te.destroyed = True
-        te.event_ctx = te.handler = te.private_data = te.wrapper = None
-        free_after_handler(te)
+        try:
+            # Asked again: the handler may be the one who has begun to look on.
+            if ev.verbose or ev.trace_timer is not None:
+                _see_off(ev, te)
+        finally:
+            te.busy = False
+            te.destroyed = True
+            te.event_ctx = te.handler = te.private_data = te.wrapper = None
+            free_after_handler(te)
 
 
 def _run_watched(ev: tevent_context, te: tevent_timer, handler: tevent_timer_handler_t, current_time: timeval) -> None:
@@ -479,22 +490,25 @@ def _run_watched(ev: tevent_context, te: tevent_timer, handler: tevent_timer_han
     handler_ev = ev
     if ev.verbose:
         tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Running timer event %s "%s"\n', te, name)
+    if glue is not None:
+        handler_ev = glue.wrap_ev
+        glue.before("timer", te, te.next_event, current_time, name)
     try:
-        if glue is not None:
-            handler_ev = glue.wrap_ev
-            glue.before("timer", te, te.next_event, current_time, name)
-        try:
-            tevent_trace_timer_callback(ev, te, TEVENT_EVENT_TRACE_BEFORE_HANDLER)
-            handler(handler_ev, te, current_time, te.private_data)
-        finally:
-            if glue is not None:
-                glue.after("timer", te, te.next_event, current_time, name)
+        tevent_trace_timer_callback(ev, te, TEVENT_EVENT_TRACE_BEFORE_HANDLER)
+        handler(handler_ev, te, current_time, te.private_data)
     finally:
-        if not ev.gone:
-            if ev.verbose:
-                tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Ending timer event %s "%s"\n', te, name)
-            if not te.destroyed:
-                tevent_trace_timer_callback(ev, te, TEVENT_EVENT_TRACE_DETACH)
+        if glue is not None:
+            glue.after("timer", te, te.next_event, current_time, name)
+
+
+def _see_off(ev: tevent_context, te: tevent_timer) -> None:
+    """Tell who looks on that the handler of *te* is over."""
+    if ev.gone:
+        return
+    if ev.verbose:
+        tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Ending timer event %s "%s"\n', te, te.handler_name)
+    if not te.destroyed:
+        tevent_trace_timer_callback(ev, te, TEVENT_EVENT_TRACE_DETACH)
 
 
 def run_first_timer(ev: tevent_context) -> int:
@@ -534,13 +548,14 @@ def tevent_common_loop_timer_delay(ev: tevent_context) -> timeval:
         Zero if one ran, else the time until the first one; ``ev.wait_timeout`` where there is no timer, or where that
         says not to wait at all.
     """
-    delay = SERVED if ev.timers else ev.wait_us
-    if delay == SERVED:
-        delay = run_first_timer(ev)
-        if delay == SERVED:
+    te = ev.timers.first()
+    if te is not None:
+        if run_first_timer(ev) == SERVED:
             return _ZERO
         if ev.wait_us:
-            return from_us(delay)
+            left = tevent_timeval_until(from_us(_sys.now_us()), te.next_event)
+            # It was not due a moment ago: zero would say that it has run.
+            return left if left != _ZERO else timeval(0, 1)
     return ev.wait_timeout
 
 
