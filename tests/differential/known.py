@@ -80,4 +80,103 @@ REQUESTS: tuple[Known, ...] = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*REQUESTS,)
+_OLDER = "Newer than Debian's library; compared with a newer one, through PKG_CONFIG_PATH."
+
+STREAMS: tuple[Known, ...] = (
+    Known(
+        "streams",
+        "In the older library a request keeps its stream busy until it is received; freeing the stream receives it.",
+        "kept_off(): no second operation of a kind, and no disconnect, while a finished one is not received; "
+        "undefined_to_free(): such a stream is not freed without it; done(): received at once if a helper waits.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "While a disconnect is outstanding the older library gives ENOTCONN from the backend and knows no such request.",
+        "kept_off(): nothing is started on the stream until then, and none where a helper waits; the stream stays.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "A recvfrom that ends inside its send function stays in progress in the older library until the loop runs.",
+        "`early` requests: not looked at, received or given a time before their callback, nor their socket used.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "tstream_monitor_send() and tstream_bsd_fail_readv_first_error() are newer than the older library.",
+        "`monitor` and `failfirst` say skip.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "With a blocked write, the older library also waits for input, takes up to a second to see an error, and its "
+        "errno may be another one.",
+        "peer_must_stay(): the raw end does not fail while its stream writes; kept_off(): no write that may block after "
+        "that, nor a big one between two streams.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "The older library takes a silent descriptor out of epoll, so it is woken up at other times and the kernel "
+        "reports several ready ones in another order.",
+        "turns_count(): a turn is then all there is to do, whether it was idle is not told, and of several ready "
+        "descriptors the first created is served.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
+        "The newer library remembers an error that it sees while nothing is outstanding, so that bytes that wait are "
+        "lost.",
+        "note_taint(): a stream that a turn would do this to is only freed from then on; the turn is left out where a "
+        "helper waits for it.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "streams",
+        "A read or monitor of a stream that has failed without an event of its descriptor hangs in C: EBADF, a pipe's "
+        "wrong end, a peer that shut its reading side down.",
+        "`odd` streams: no read, PDU or monitor once an operation may have failed so.",
+        "Python reports the stream's error.",
+    ),
+    Known(
+        "streams",
+        "A request that has been received or has timed out while it waited in a queue is started in C, and aborts or "
+        "writes.",
+        "`recv` and `endtime` say skip for helpers that may wait; what has timed out is received in its callback.",
+        "A flaw of C's that is not taken over: such a request only keeps its place.",
+    ),
+    Known(
+        "streams",
+        "A helper that finds its queue empty while an immediate is on its way is started twice in C.",
+        "queue_is_stale(): nothing is added to an empty queue until twelve turns after the last request died.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "streams",
+        "A connect request that is not received in its callback is called back again and again in C.",
+        "done() receives it.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "streams",
+        "C uses freed memory where a helper's stream is freed while it waits, and where a vector function frees what it "
+        "reads for; it lets a destination die under its datagram.",
+        "undefined_to_free(); scripts of vector functions free and start nothing; destinations are copied.",
+        "Undefined in C.",
+    ),
+    Known(
+        "streams",
+        "Sums of more than 2 GiB are EMSGSIZE in the older library, and of no consequence here.",
+        "No vector is longer than its buffers, which are small.",
+        "Python has no buffer that is longer than its memory.",
+    ),
+    Known(
+        "streams",
+        "C leaves a copy of the text of a host and port below its owner.",
+        "Programs do not list the children of a context.",
+        "A flaw of C's that is not taken over.",
+    ),
+)
+
+KNOWN: tuple[Known, ...] = (*REQUESTS, *STREAMS)
