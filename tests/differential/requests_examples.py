@@ -732,6 +732,26 @@ EACH = {
         set_profile r0
         look r0
     """,
+    "subprofiles that come and go": """
+        req r0 root foo
+        set_profile r0
+        req r1 s0 foo
+        req r2 s0 foo
+        req r3 s0 foo
+        free r2
+        req r2 s0 bar
+        free r2
+        pshow r0
+        req r4 s0 bar
+        free r1
+        done r3
+        wakeup r1 s0 e0 zero
+        pshow r0
+        free r4
+        free r1
+        req r5 s0 bar
+        pshow r0
+    """,
     "profiles made by hand": """
         profile p0 root
         profile p1 root
@@ -766,3 +786,16 @@ EACH = {
         unpack p2 root |
     """,
 }
+
+_DEEP = 45
+#: Deeper than the packages nest the free of requests with something below their state.
+EACH["a deep chain of subrequests"] = "\n".join(
+    [
+        "script k0 look r0 ; data r0 foo",
+        "req r0 root foo",
+        *(f"req r{level} s{level - 1} foo" for level in range(1, _DEEP)),
+        *(f"cleanup r{level} k0" for level in range(1, _DEEP)),
+        *(f"destructor s{level} k1" for level in range(1, _DEEP)),
+        "free r0",
+    ]
+)
