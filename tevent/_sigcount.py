@@ -186,6 +186,8 @@ def install(signum: int, restart: bool) -> int:
         ret = _open_pipe()
         if ret != 0:
             return ret
+    else:
+        look()  # What has come in of this number so far was somebody else's.
     try:
         state.old[signum] = _sys.signal(signum, _on_signal)
     except (OSError, ValueError):

@@ -37,12 +37,10 @@ from .immediate import detach_immediates
 from .timed import SERVED, detach_timers, run_first_timer, timeval
 from .trace import (
     TEVENT_CALL_FLOW_REQ_RESET,
-    TEVENT_EVENT_TRACE_DETACH,
     TEVENT_TRACE_AFTER_LOOP_ONCE,
     TEVENT_TRACE_BEFORE_LOOP_ONCE,
     call_depth_report,
     tevent_trace_point_callback,
-    tevent_trace_signal_callback,
 )
 
 TYPE_CHECKING = False
@@ -261,12 +259,7 @@ def _drop_signals(ev: tevent_context) -> None:
     from .signal import tevent_cleanup_pending_signal_handlers
 
     while ev.signal_events:
-        se = ev.signal_events[0]
-        try:
-            tevent_trace_signal_callback(ev, se, TEVENT_EVENT_TRACE_DETACH)
-        finally:
-            se.wrapper = None
-            tevent_cleanup_pending_signal_handlers(se)
+        tevent_cleanup_pending_signal_handlers(ev.signal_events[0])
 
 
 def tevent_re_initialise(ev: tevent_context) -> int:

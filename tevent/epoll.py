@@ -181,6 +181,9 @@ class epoll_event_context(TALLOC_CTX):
                 return
             # Closed before it was freed: the kernel has forgotten it by itself.
             tevent_debug(self.ev, TEVENT_DEBUG_WARNING, "EPOLL_CTL_DEL of descriptor %d ignored: %s\n", fd, error)
+            if error.errno == errno.EBADF:
+                for fde in _members(entry):
+                    tevent_common_fd_disarm(fde)
 
     def forget(self, fd: int) -> None:
         """Stop reports of a descriptor that no event waits on: its number was closed while the file lives on."""

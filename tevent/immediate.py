@@ -372,9 +372,13 @@ def tevent_common_schedule_immediate(
     C: ``void tevent_common_schedule_immediate(struct tevent_immediate *im, struct tevent_context *ev,
     tevent_immediate_handler_t handler, void *private_data, const char *handler_name, const char *location)``
     """
+    glue = im.wrapper
     tevent_common_immediate_cancel(im)
     if handler is None or im.destroyed or im.threaded:
         return
+    if glue is not None and glue.main_ev is ev:
+        # As in C: what was queued through a wrapper stays with it.
+        im.wrapper = glue
     im.handler = handler
     im.private_data = private_data
     im.name = handler_name

@@ -65,6 +65,8 @@ POLLNVAL = 0x020
 POLLRDHUP = 0x2000
 
 
+_ANY = TEVENT_FD_READ | TEVENT_FD_WRITE | TEVENT_FD_ERROR
+
 #: poll() takes a C int.
 LONGEST_WAIT_MS = 2147483647
 
@@ -315,7 +317,7 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
         if fde.event_ctx is None:
             state.changed.add(fde.fd)  # Detached, but nobody has told us: swept out before the next wait.
             continue
-        if found & POLLNVAL:
+        if found & POLLNVAL and fde.flags & _ANY:  # who waits for nothing stays
             tevent_debug(ev, TEVENT_DEBUG_FATAL, "POLLNVAL on descriptor %d - disarming %s\n", fde.fd, fde)
             state.table.remove(fde)
             state.changed.add(fde.fd)

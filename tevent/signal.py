@@ -293,8 +293,13 @@ def tevent_cleanup_pending_signal_handlers(se: tevent_signal) -> None:
     For whoever takes a context apart.  The chunk stays; to free it later does nothing more.
     """
     ev = se.event_ctx
+    se.wrapper = None
     if ev is not None:
-        _detach(se, ev)
+        try:
+            tevent_trace_signal_callback(ev, se, TEVENT_EVENT_TRACE_DETACH)
+        finally:
+            if se.event_ctx is ev:
+                _detach(se, ev)
 
 
 def tevent_add_signal(
@@ -410,8 +415,9 @@ def tevent_common_check_signal(ev: tevent_context) -> int:
     Returns:
         0 if nothing has arrived, else 1.
 
-    Callbacks: by ascending number, for each number the newest event first.  What arrives meanwhile waits for the next
-    call.  If a handler raises, nobody loses anything: the rest is delivered by a later call.
+    Callbacks: by ascending number, for each number the newest event first.  What arrives meanwhile is delivered in this
+    call if its number is still to come, else in the next one.  If a handler raises, nobody loses anything: the rest is
+    delivered by a later call.
     """
     if not loop_state.signals:
         return 0
@@ -421,14 +427,21 @@ def tevent_common_check_signal(ev: tevent_context) -> int:
         collect()
         if not state.dirty:
             return 0
-        numbers = sorted(state.dirty, reverse=True)
-        state.dirty.clear()
+    last = -1
     try:
-        while numbers and not ev.gone:
-            _deliver(ev, numbers.pop())
+        while not ev.gone:
+            with state.lock:
+                if loop_state.signals:
+                    loop_state.signals = 0
+                    collect()
+                signum = min((number for number in state.dirty if number > last), default=None)
+                if signum is None:
+                    break
+                state.dirty.discard(signum)
+            last = signum
+            _deliver(ev, signum)
     finally:
-        if numbers:
-            state.dirty.update(numbers)
+        if state.dirty:
             loop_state.signals = 1
     return 1
 

@@ -131,7 +131,9 @@ def tevent_thread_proxy_create(dest_ev_ctx: tevent_context) -> tevent_thread_pro
     if not check_context(dest_ev_ctx):
         return None
     if dest_ev_ctx.wrapper is not None:
-        tevent_debug(dest_ev_ctx, TEVENT_DEBUG_FATAL, "%s: not supported on a wrapper\n", "tevent_thread_proxy_create")
+        tevent_debug(
+            dest_ev_ctx, TEVENT_DEBUG_FATAL, "%s() not allowed on a wrapper context\n", "tevent_thread_proxy_create"
+        )
         set_errno(errno.EINVAL)
         return None
     try:

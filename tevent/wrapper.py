@@ -431,7 +431,6 @@ def _detach_events(glue: wrapper_glue, main_ev: tevent_context) -> None:
         if se.wrapper is glue:
             from .signal import tevent_cleanup_pending_signal_handlers
 
-            se.wrapper = None
             tevent_cleanup_pending_signal_handlers(se)
 
 
@@ -469,7 +468,7 @@ def tevent_context_wrapper_create(
         refused = "conflicts with nesting"
     if refused is not None:
         where = location_text(caller(1))
-        tevent_debug(main_ev, TEVENT_DEBUG_FATAL, "%s: %s() %s\n", "tevent_context_wrapper_create", where, refused)
+        tevent_debug(main_ev, TEVENT_DEBUG_FATAL, "%s: %s() %s\n", "_tevent_context_wrapper_create", where, refused)
         set_errno(errno.EINVAL)
         return None, nothing
     wrap_ev = new_context(mem_ctx, _wrapper_ops, None)

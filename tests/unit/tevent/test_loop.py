@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import signal
 from typing import Any
@@ -159,20 +160,22 @@ class TestOrder:
 
 
 class FakeWait:
-    """Takes the place of epoll's wait: remembers the timeouts and turns the clock."""
+    """Takes the place of epoll's wait: remembers the timeouts, in milliseconds, and turns the clock."""
 
     def __init__(self, ev: tevent_context, clock: Clock) -> None:
-        self.timeouts: list[float] = []
+        self.timeouts: list[int] = []
         self.clock = clock
         self.real = ev.additional_data.ep.poll
         ev.additional_data.poll = self
 
     def __call__(self, timeout: float, maxevents: int) -> list[tuple[int, int]]:
         assert maxevents == 1
-        self.timeouts.append(timeout)
+        # As the interpreter does: up to nanoseconds, then up to what the system takes.
+        ms = -1 if timeout < 0 else -(-math.ceil(timeout * 1e9) // 1000000)
+        self.timeouts.append(ms)
         ready: list[tuple[int, int]] = self.real(0, 1)
-        if not ready and timeout > 0:
-            self.clock.us += round(timeout * 1000000)
+        if not ready and ms > 0:
+            self.clock.us += ms * 1000
         return ready
 
 
@@ -187,10 +190,10 @@ class TestWait:
         assert tevent_context_set_wait_timeout(ev, 2**31 - 1) == 5
         assert ev.wait_timeout == (2147483647, 0)
         assert tevent_loop_once(ev) == 0
-        assert wait.timeouts == [30, 5, -1]
+        assert wait.timeouts == [30000, 5000, -1]
 
     def test_until_the_first_timer(self, top: TALLOC_CTX, clock: Clock, log: Recorder) -> None:
-        """Not capped by the wait timeout, to the microsecond; the timer runs in the same iteration."""
+        """Not capped by the wait timeout, rounded up; the timer runs in the same iteration."""
         ev = context(top, "epoll", None)
         wait = FakeWait(ev, clock)
         now = clock.us
@@ -200,7 +203,18 @@ class TestWait:
         assert log.take() == ["soon"]
         assert tevent_loop_once(ev) == 0
         assert log.take() == ["late"]
-        assert wait.timeouts == [0.000123, 99.999884]
+        assert wait.timeouts == [1, 100000]
+
+    def test_no_millisecond_too_much(self, top: TALLOC_CTX, clock: Clock, log: Recorder) -> None:
+        """A wait of whole milliseconds is that long, whatever a float makes of it."""
+        ev = context(top, "epoll", None)
+        wait = FakeWait(ev, clock)
+        lengths = [*range(1, 3000, 7), 256499]
+        for ms in lengths:
+            when = clock.us + ms * 1000
+            tevent_add_timer(ev, None, timeval(when // 1000000, when % 1000000), log.timer, ms)
+            assert tevent_loop_once(ev) == 0
+        assert wait.timeouts == log.take() == lengths
 
     def test_one_timer_after_the_wait(self, top: TALLOC_CTX, clock: Clock, log: Recorder) -> None:
         """Two that became due in the wait take two iterations."""
@@ -246,7 +260,7 @@ class TestWait:
         wait = FakeWait(ev, clock)
         tevent_add_timer(ev, None, timeval(2**40, 0), log.timer, None)
         assert tevent_loop_once(ev) == 0
-        assert wait.timeouts == [2147483.647]
+        assert wait.timeouts == [2147483647]
 
     def test_far_timer_for_real(self, ev: tevent_context, log: Recorder) -> None:
         """Each backend takes a timer that is centuries away."""
@@ -268,7 +282,7 @@ class TestWait:
         clock.us = 5_500_000
         tevent_add_timer(ev, None, timeval(5, 2000000), log.timer, "odd")
         assert tevent_loop_once(ev) == 0
-        assert wait.timeouts == [1.5]
+        assert wait.timeouts == [1500]
         assert log.take() == ["odd"]
 
     def test_signal_ends_the_wait(self, top: TALLOC_CTX, log: Recorder) -> None:

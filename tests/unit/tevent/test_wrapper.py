@@ -537,7 +537,7 @@ class TestFreeing:
             ):
                 setter(any_main, note, None)
             assert talloc_free(wrap_ev) == 0
-            assert sorted(id(event) for event, point in traced) == sorted([id(fde), id(silent)])
+            assert sorted(id(event) for event, point in traced) == sorted([id(fde), id(silent), id(se)])
             assert any("Destroying wrapper context" in text and "wrap_state" in text for _, text in messages)
             assert tevent_fd_get_flags(fde) == 0
             assert fde is not None
