@@ -3,8 +3,8 @@
 The C programs beside the benchmarks, and whether the C libraries they need are here.
 
 They are compiled when they are first used, into a temporary folder, under names that change with their sources.
-Debian's ``libtalloc-dev``, ``libtevent-dev`` and ``samba-libs`` are enough: the header of tsocket is in another package,
-so ``c/common.h`` declares the few functions that are used.
+Debian's ``libtalloc-dev``, ``libtevent-dev`` and ``samba-libs`` do: the header of tsocket is in another package,
+so ``c/common.h`` declares the few functions in use.
 """
 
 from __future__ import annotations

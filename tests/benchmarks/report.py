@@ -60,6 +60,12 @@ def number(value: float) -> str:
 # -- tables -----------------------------------------------------------------------------------------------------------
 
 
+def sentence(about: dict[str, str]) -> list[str]:
+    """When, where and with what, in words."""
+    used = ", ".join(f"{name} {value}" for name, value in about.items() if name not in ("date", "rounds", "CPU"))
+    return [f"Measured on {about['date']}, {about['rounds']} rounds, with {used}, on {about['CPU']}.", ""]
+
+
 def list_table(header: list[str], rows: list[list[str]], widths: str = "auto") -> list[str]:
     """A table as reStructuredText."""
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
@@ -195,7 +201,7 @@ def write(about: dict[str, str], groups: list[tuple[str, Group]], results: Resul
     everyone = [peer for peer in PEERS if peer not in ("asyncio", "uvloop", "plain Python")]
     bulk = [each for each in groups if each[1].title.startswith("Bulk")]
     pieces = {
-        "about": ["Measured with " + ", ".join(f"{name} {value}" for name, value in about.items()) + ".", ""],
+        "about": sentence(about),
         "connections": summary(talk, everyone, results),
         "parts": summary(
             parts, ["this library", "asyncio", "uvloop", "Trio", "Twisted", "plain Python", "C libraries"], results
