@@ -3,8 +3,8 @@
 Where the time goes: python tests/benchmarks/where.py
 
 Looks a thousand times a second of CPU which function of Python's is running while a unit of `pdu.py` or another file
-does its work. What a function calls in C, system calls among them, counts as its own time. Unlike a profiler that is told
-of every call it does not make short functions look long.
+does its work. What a function calls in C, system calls among them, counts as its own time. Unlike a profiler that is
+told of every call it does not make short functions look long.
 """
 
 from __future__ import annotations
@@ -36,12 +36,11 @@ class Sampler:
             code = frame.f_code
             self.found[code.co_filename, code.co_qualname] += 1
 
-    def __enter__(self) -> Sampler:
+    def __enter__(self) -> None:
         self.times = os.times()
         self.begin = time.process_time()
         signal.signal(signal.SIGPROF, self.look)
         signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
-        return self
 
     def __exit__(self, *_: object) -> None:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -77,7 +76,8 @@ def main() -> None:
     groups = importlib.import_module(args.script).GROUPS
     unit = {name: unit for group in groups for name, unit in group.units.items()}[args.unit]
     warm_malloc()
-    with Sampler() as sampler:
+    sampler = Sampler()
+    with sampler:
         unit.run(args.count)
     found = rows(sampler, args.most)
     system = f"{100 * sampler.system / sampler.seconds:.0f} %"
