@@ -11,6 +11,7 @@ sum up calls `update_lean` or `update_plain`:
 - ``lean``: nobody looks at single iterations (no nesting hook, no trace callback for the points of the loop), no thread
   has handed in an immediate, the context is alive and no wrapper.
 - ``im_plain``: nobody looks at immediates and queues (no trace callback, no debug level TRACE), alive and no wrapper.
+- ``tm_plain``: the same of timers.
 
 Cost: everything here is O(1) but walking an `event_list`.
 """
@@ -151,6 +152,7 @@ class tevent_context(TALLOC_CTX):
         "signal_events",
         "threaded_contexts",
         "timers",
+        "tm_plain",
         "trace_fd",
         "trace_fd_data",
         "trace_immediate",
@@ -188,6 +190,7 @@ class tevent_context(TALLOC_CTX):
     fd_last: tevent_fd | None
     fd_hint: tevent_fd | None
     timers: timer_queue
+    tm_plain: bool
     #: Immediates, oldest first, linked through im_next/im_prev.
     im_first: Any
     im_last: Any
@@ -342,11 +345,11 @@ def update_lean(ev: tevent_context) -> None:
 
 
 def update_plain(ev: tevent_context) -> None:
-    """Sum up again whether nobody looks at the immediates of *ev*, and whether anybody hears level TRACE."""
+    """Sum up again whether nobody looks at immediates and timers of *ev*, and whether anybody hears level TRACE."""
     ev.verbose = ev.debug_fn is not None and ev.debug_max >= 3
-    ev.im_plain = (
-        ev.wrapper is None and not ev.gone and ev.trace_immediate is None and ev.trace_queue is None and not ev.verbose
-    )
+    unwatched = ev.wrapper is None and not ev.gone and not ev.verbose
+    ev.im_plain = unwatched and ev.trace_immediate is None and ev.trace_queue is None
+    ev.tm_plain = unwatched and ev.trace_timer is None
     if ev.trace_immediate is not None or ev.verbose:
         for node in list(ev.immediate_events):
             node.show()

@@ -259,6 +259,7 @@ def tevent_set_trace_timer_callback(
     """
     if _may_set(ev, cb, "tevent_set_trace_timer_callback"):
         ev.trace_timer, ev.trace_timer_data = cb, private_data
+        update_plain(ev)
 
 
 def tevent_get_trace_timer_callback(ev: tevent_context) -> tuple[tevent_trace_timer_callback_t | None, Any]:

@@ -32,6 +32,7 @@ from .fd import (
     tevent_fd_set_flags,
 )
 from .immediate import im_remove, tevent_immediate
+from .timed import rare_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def _add_timer(
         return None
     te: tevent_timer | None = main_ev.ops.add_timer(main_ev, mem_ctx, next_event, handler, private_data, handler_name)
     if te is not None:
-        te.wrapper = ev.wrapper
+        rare_of(te).wrapper = ev.wrapper
     return te
 
 
@@ -422,7 +423,7 @@ def _detach_events(glue: wrapper_glue, main_ev: tevent_context) -> None:
     for te in main_ev.timer_events:
         if te.wrapper is glue:
             main_ev.timers.remove(te)
-            te.wrapper = te.event_ctx = None
+            rare_of(te).wrapper = te.event_ctx = None
     for im in main_ev.immediate_events:
         if isinstance(im, tevent_immediate) and im.wrapper is glue:
             im_remove(im)
