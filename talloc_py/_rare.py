@@ -247,7 +247,8 @@ def _rebook_member(extra: rare, pool: pool_space, size: int) -> int:
     if needed == here:
         extra.size = size
         return KEEP
-    if is_last and pool.size - pool.end >= needed - here:
+    # C takes the difference without a sign: a chunk that shrinks by more than its padding does not stay.
+    if is_last and needed > here and pool.size - pool.end >= needed - here:
         extra.size = size
         pool.end = extra.start + needed
         return KEEP

@@ -22,6 +22,94 @@ class Known(NamedTuple):
     why: str
 
 
+_UNDEFINED = "Undefined in C."
+
+TREE: tuple[Known, ...] = (
+    Known(
+        "tree",
+        "C moves a child that refuses to an owner that a destructor has freed meanwhile, and aborts; Python takes the "
+        "top level.",
+        "Tree._abandon() ends the program with C's messages there.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "In a loop of owners C looks for ever for another owner of a child that refuses; Python takes the top level.",
+        "Tree._abandon() leaves the child where it is, as C does; on either side the program ends when a destructor is "
+        "asked for the 21st time by a line, or is not even asked.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "tree",
+        "C hangs where a memory limit comes to lie above itself: also when a chunk with children is moved within one.",
+        "hangs(): no steal, move or reparent that does it; where a free or unlink does it, the program ends with it.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "tree",
+        "A limit that is set within a loop of owners counts in C with numbers that are not set yet.",
+        "`memlimit` does nothing where a search upwards would not end.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "C cannot move a chunk that is dying or give it new references, and may know an owner of it that is dead.",
+        "is_dying(): no steal, move, reparent, ref, memlimit; cannot_look_up(): no search upwards from it.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "C uses what it has freed where a destructor lets its own chunk be freed after it set another destructor, and "
+        "where it frees a chunk whose children are being freed by talloc_free_children().",
+        "can_free(): nothing is freed then.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "A realloc moves a chunk in memory, and C's limits, autofree context and whatever frees its children keep "
+        "pointing to the old place.",
+        "can_resize(): not of a chunk that is a limit or the autofree context; not of one that dies, is asked, owns "
+        "such a one or lies below.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "talloc_find_parent_byname() and talloc_show_parents() do not end in a loop of owners in C.",
+        "cannot_look_up(): not called there.",
+        "A flaw of C's that is not taken over.",
+    ),
+    Known(
+        "tree",
+        "A string that has lost its NUL is still called by what stands behind it in C's memory.",
+        "stop_at_end(): it gets a name of its own on both sides.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "Elements of another size are kept by index in Python, by their bytes in C.",
+        "Objects that were resized so are `opaque`: sizes and names are compared, content is not, nothing is appended.",
+        "Written down as Python's own.",
+    ),
+    Known(
+        "tree",
+        "New memory is not zero in C.",
+        "The driver writes zeros where talloc(), talloc_size(), talloc_array() and the realloc family do not.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "The autofree context would be remembered after its death, had it another destructor than C's own.",
+        "`destructor` does nothing with it.",
+        _UNDEFINED,
+    ),
+    Known(
+        "tree",
+        "talloc_realloc_zero() and talloc_asprintf_addsep() are newer than the library, and its version is 2.4.",
+        "No operation for them.",
+        "Nothing to compare with.",
+    ),
+)
+
 REQUESTS: tuple[Known, ...] = (
     Known(
         "requests",
@@ -92,7 +180,7 @@ STREAMS: tuple[Known, ...] = (
     ),
     Known(
         "streams",
-        "While a disconnect is outstanding the older library gives ENOTCONN from the backend and knows no such request.",
+        "While a disconnect is outstanding the older library gives ENOTCONN from the backend, and knows no such one.",
         "kept_off(): nothing is started on the stream until then, and none where a helper waits; the stream stays.",
         _OLDER,
     ),
@@ -112,8 +200,8 @@ STREAMS: tuple[Known, ...] = (
         "streams",
         "With a blocked write, the older library also waits for input, takes up to a second to see an error, and its "
         "errno may be another one.",
-        "peer_must_stay(): the raw end does not fail while its stream writes; kept_off(): no write that may block after "
-        "that, nor a big one between two streams.",
+        "peer_must_stay(): the raw end does not fail while its stream writes; kept_off(): no write that may block "
+        "after that, nor a big one between two streams.",
         _OLDER,
     ),
     Known(
@@ -160,8 +248,8 @@ STREAMS: tuple[Known, ...] = (
     ),
     Known(
         "streams",
-        "C uses freed memory where a helper's stream is freed while it waits, and where a vector function frees what it "
-        "reads for; it lets a destination die under its datagram.",
+        "C uses freed memory where a helper's stream is freed while it waits, and where a vector function frees what "
+        "it reads for; it lets a destination die under its datagram.",
         "undefined_to_free(); scripts of vector functions free and start nothing; destinations are copied.",
         "Undefined in C.",
     ),
@@ -179,4 +267,4 @@ STREAMS: tuple[Known, ...] = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*REQUESTS, *STREAMS)
+KNOWN: tuple[Known, ...] = (*TREE, *REQUESTS, *STREAMS)

@@ -49,6 +49,7 @@ class AREA:
     def __init__(self) -> None:
         self._alive: list[str] = []
         self._begun = 0
+        self._mixture = 0
 
     def python(self) -> Interpreter:
         """A fresh Python side."""
@@ -89,6 +90,8 @@ class AREA:
     def next_line(self, choices: Choices) -> str:
         """The next line of a program."""
         self._begun += 1
+        if self._begun == 1:
+            self._mixture = choices.integer(0, len(self._MIXTURES) - 1)
         if self._begun <= 3:
             return f"new {self._fresh(choices)} {self._context(choices)}"
         if self._begun <= 6 or choices.chance(4):
@@ -109,10 +112,25 @@ class AREA:
 
     def _operation(self, choices: Choices, in_script: bool) -> str:
         number = choices.integer(0, 99)
-        for limit, make in self._GROUPS:
+        for limit, make in self._MIXTURES[self._mixture]:
             if number < limit:
                 return make(self, choices, in_script)
         raise AssertionError(number)
+
+    def _bare(self, choices: Choices, in_script: bool) -> str:
+        name, ctx = self._fresh(choices), self._context(choices, in_script)
+        if choices.chance(20):
+            return f"namedf {name} {ctx} 0 {choices.pick(TEXTS)} {choices.integer(0, 9)}"
+        return f"new {name} {ctx}"
+
+    def _rooms(self, choices: Choices, in_script: bool) -> str:
+        name, ctx = self._fresh(choices), self._context(choices, in_script)
+        if choices.chance(30):
+            return f"pooled {name} {ctx} {choices.pick(KINDS)} {choices.integer(0, 3)} {choices.pick(SMALL)}"
+        return f"pool {name} {ctx} {choices.pick(POOLS)}"
+
+    def _limiting(self, choices: Choices, in_script: bool) -> str:
+        return f"memlimit {self._some(choices, in_script)} {choices.pick(LIMITS)}"
 
     def _making(self, choices: Choices, in_script: bool) -> str:
         what = choices.pick(("new", "named", "struct", "strdup", "array", "size", "other"))
@@ -220,8 +238,16 @@ class AREA:
         return f"{what} {name} {kind}"
 
     def _whole(self, choices: Choices, in_script: bool) -> str:
+        what = choices.integer(0, 9)
+        if what < 2:
+            return self._limiting(choices, in_script)
+        if what == 2:
+            return choices.pick(("track", "untrack", "trackonly"))
+        return self._looking(choices, in_script)
+
+    def _looking(self, choices: Choices, in_script: bool) -> str:
         name = self._some(choices, in_script)
-        what = choices.pick(("look", "tree", "report", "isparent", "totals", "memlimit", "memlimit", "tracking"))
+        what = choices.pick(("look", "tree", "report", "isparent", "totals"))
         if what == "tree":
             return f"tree {self._context(choices, in_script)} {choices.integer(0, 1)} {choices.integer(-1, 3)}"
         if what == "report":
@@ -231,21 +257,52 @@ class AREA:
             return f"report {self._context(choices, in_script)} {how}"
         if what == "isparent":
             return f"isparent {name} {self._some(choices, in_script)}"
-        if what == "memlimit":
-            return f"memlimit {name} {choices.pick(LIMITS)}"
-        if what == "tracking":
-            return choices.pick(("track", "untrack", "trackonly"))
         return f"look {name}" if what == "look" else what
 
-    #: Of a hundred operations, those up to each number.
-    _GROUPS: ClassVar[tuple[tuple[int, Callable[[AREA, Choices, bool], str]], ...]] = (
-        (25, _making),
-        (36, _freeing),
-        (48, _moving),
-        (59, _referring),
-        (69, _destructor),
-        (80, _resizing),
-        (84, _content),
-        (90, _naming),
-        (100, _whole),
+    #: Of a hundred operations, those up to each number; a program keeps to one of these mixtures.
+    _MIXTURES: ClassVar[tuple[tuple[tuple[int, Callable[[AREA, Choices, bool], str]], ...], ...]] = (
+        # A little of everything.
+        (
+            (22, _making),
+            (33, _freeing),
+            (44, _moving),
+            (54, _referring),
+            (66, _destructor),
+            (76, _resizing),
+            (80, _content),
+            (86, _naming),
+            (100, _whole),
+        ),
+        # Who owns whom, and who refuses.
+        (
+            (16, _bare),
+            (32, _freeing),
+            (50, _moving),
+            (66, _referring),
+            (92, _destructor),
+            (94, _naming),
+            (100, _looking),
+        ),
+        # Limits and pools.
+        (
+            (12, _rooms),
+            (30, _making),
+            (42, _freeing),
+            (54, _moving),
+            (60, _referring),
+            (64, _destructor),
+            (84, _resizing),
+            (94, _limiting),
+            (100, _looking),
+        ),
+        # Strings, arrays and their names.
+        (
+            (25, _making),
+            (30, _freeing),
+            (34, _moving),
+            (70, _resizing),
+            (80, _content),
+            (94, _naming),
+            (100, _looking),
+        ),
     )

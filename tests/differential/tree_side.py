@@ -14,7 +14,7 @@ from typing import Any
 
 import talloc_py as t
 from talloc_py import _free, _walk, debug
-from talloc_py._chunk import CONTENT, being_freed, chunk, encode, name_of, world
+from talloc_py._chunk import CONTENT, RUNNING, being_freed, chunk, encode, world
 
 from .program import Interpreter
 
@@ -23,6 +23,8 @@ ASKED_MAX = 20
 ASKED_DEPTH_MAX = 160
 #: What C says when it meets a chunk that has been freed.
 AFTER_FREE = "Bad talloc magic value - access after free"
+#: What has bytes for content.
+TEXT = ("char", "uint8_t")
 #: No tree of a program is larger.
 NODES_MAX = 10000
 
@@ -65,8 +67,6 @@ class known:
         self.name = name
         self.obj = obj
         self.type = kind
-        #: What it is called, if that is its content.
-        self.content_name: str | None = None
         self.script = ""
         self.asked = self.replaced = self.emptied = self.limited = self.autofree = self.opaque = False
         self.asked_line = -1
@@ -76,6 +76,13 @@ class known:
 def shown(raw: bytes) -> str:
     """Bytes as text: printable ASCII as it is, everything else as a backslash, x and two digits."""
     return "".join(chr(c) if 32 <= c < 127 and c != 92 else f"\\x{c:02x}" for c in raw)
+
+
+def shown_content(raw: bytes) -> str:
+    """Bytes as text, many NULs at their end as a number."""
+    text = raw.rstrip(b"\0")
+    zeros = len(raw) - len(text)
+    return f"{shown(text)}\\x00*{zeros}" if zeros > 4 else shown(raw)
 
 
 def shown_string(text: str | None) -> str:
@@ -189,7 +196,6 @@ class Tree(Interpreter):
         self.saw(f"failed {name}" if obj is None else f"made {name}")
         if obj is not None:
             self.add(name, "chunk", known(name, kind, obj))
-            self._stop_at_end(self.get(name))
 
     # --- looking at chunks
 
@@ -345,26 +351,26 @@ class Tree(Interpreter):
 
     # --- another size
 
-    def _resized(self, what: str, one: known, kind: str, obj: Any) -> None:
+    def _resize(self, what: str, one: known, kind: str, call: Any, *args: Any) -> None:
+        c = one.obj._talloc_chunk
+        was_content = c.name is CONTENT
+        obj = call(*args)
         self.saw(f"{what} {one.name} {'failed' if obj is None else 'ok'}")
-        if obj is not None:
-            one.opaque = one.opaque or SIZES.get(one.type) != SIZES[kind]
-            if kind not in ("char", "uint8_t") and name_of(obj._talloc_chunk) == one.content_name:
-                t.talloc_set_name_const(obj, "cut")
-            one.type = kind
-            one.obj = obj
-            self._stop_at_end(one)
+        if obj is None:
+            return
+        one.opaque = one.opaque or SIZES.get(one.type) != SIZES[kind]
+        one.type = kind
+        one.obj = obj
+        if was_content and kind not in TEXT and isinstance(c.name, str):
+            # C goes on reading the name from what are numbers now.
+            t.talloc_set_name_const(obj, "cut")
+        self._stop_at_end(one)
 
     @staticmethod
     def _stop_at_end(one: known) -> None:
         """Where a chunk is named by its content, and that has lost its NUL, C would read on behind it."""
-        c = one.obj._talloc_chunk
-        one.content_name = None
-        if c.name is CONTENT:
-            if b"\0" not in raw_of(one.obj):
-                t.talloc_set_name_const(one.obj, "cut")
-            else:
-                one.content_name = name_of(c)
+        if one.obj._talloc_chunk.name is CONTENT and b"\0" not in raw_of(one.obj):
+            t.talloc_set_name_const(one.obj, "cut")
 
     def op_realloc(self, ctx: str, name: str, kind: str, count: str) -> None:
         one = self._object(name)
@@ -375,48 +381,48 @@ class Tree(Interpreter):
             if self._can_free(one.obj) and not self._cannot_look_up(one.obj):
                 self.saw(f"realloc {self.name_of(t.talloc_realloc(context, one.obj, TYPES[kind], 0))}")
         elif self._can_resize(one):
-            self._resized("realloc", one, kind, t.talloc_realloc(context, one.obj, TYPES[kind], int(count)))
+            self._resize("realloc", one, kind, t.talloc_realloc, context, one.obj, TYPES[kind], int(count))
 
     def op_reallocsize(self, ctx: str, name: str, size: str) -> None:
         one = self._object(name)
         good, context = self._context(ctx)
         if good and size != "0" and self._can_resize(one):
-            self._resized("realloc", one, "uint8_t", t.talloc_realloc_size(context, one.obj, int(size)))
+            self._resize("realloc", one, "uint8_t", t.talloc_realloc_size, context, one.obj, int(size))
 
     def op_reallocfn(self, ctx: str, name: str, size: str) -> None:
         one = self._object(name)
         good, context = self._context(ctx)
         if good and size != "0" and self._can_resize(one):
-            self._resized("realloc", one, "uint8_t", t.talloc_realloc_fn(context, one.obj, int(size)))
+            self._resize("realloc", one, "uint8_t", t.talloc_realloc_fn, context, one.obj, int(size))
 
     def _can_append(self, one: Any, to_nul: bool) -> bool:
-        if one is None or one.type not in ("char", "uint8_t") or not self._can_resize(one):
+        if one is None or one.type not in TEXT or one.opaque or not self._can_resize(one):
             return False
         return not to_nul or b"\0" in raw_of(one.obj)
 
     def op_append(self, name: str, text: str) -> None:
         one = self._object(name)
         if self._can_append(one, True):
-            self._resized("append", one, "char", t.talloc_strdup_append(one.obj, text))
+            self._resize("append", one, "char", t.talloc_strdup_append, one.obj, text)
 
     def op_appendbuf(self, name: str, text: str) -> None:
         one = self._object(name)
         if self._can_append(one, False):
-            self._resized("append", one, "char", t.talloc_strdup_append_buffer(one.obj, text))
+            self._resize("append", one, "char", t.talloc_strdup_append_buffer, one.obj, text)
 
     def op_nappend(self, name: str, text: str, count: str) -> None:
         one = self._object(name)
         if self._can_append(one, True):
-            self._resized("append", one, "char", t.talloc_strndup_append(one.obj, text, int(count)))
+            self._resize("append", one, "char", t.talloc_strndup_append, one.obj, text, int(count))
 
     def op_nappendbuf(self, name: str, text: str, count: str) -> None:
         one = self._object(name)
         if self._can_append(one, False):
-            self._resized("append", one, "char", t.talloc_strndup_append_buffer(one.obj, text, int(count)))
+            self._resize("append", one, "char", t.talloc_strndup_append_buffer, one.obj, text, int(count))
 
     def _formatted(self, call: Any, one: known, index: str, text: str, number: str) -> None:
         kind = one.type if index == "3" else "char"
-        self._resized("append", one, kind, call(one.obj, *formatted(int(index), text, int(number))))
+        self._resize("append", one, kind, call, one.obj, *formatted(int(index), text, int(number)))
 
     def op_fappend(self, name: str, index: str, text: str, number: str) -> None:
         one = self._object(name)
@@ -449,8 +455,8 @@ class Tree(Interpreter):
     def _show_content(self, one: known) -> None:
         if one.opaque:
             return
-        if one.type in ("char", "uint8_t"):
-            self.saw(f"content {one.name} {shown(raw_of(one.obj))}")
+        if one.type in TEXT:
+            self.saw(f"content {one.name} {shown_content(raw_of(one.obj))}")
         elif one.type == "int":
             self.saw(" ".join(["content", one.name, *map(str, one.obj[:100])]))
 
@@ -629,7 +635,7 @@ class Tree(Interpreter):
 
     def op_memlimit(self, name: str, size: str) -> None:
         one = self._movable(name)
-        if one is not None:
+        if one is not None and not self._cannot_look_up(one.obj):
             one.limited = True
             self.saw(f"memlimit {t.talloc_set_memlimit(one.obj, int(size))}")
 
@@ -728,6 +734,9 @@ class Tree(Interpreter):
                 new = dying.parent
             if new is not None and new.obj is None:
                 self._after_free()
+            elif new is child and child.destructor is RUNNING:
+                # Not even a destructor is asked.
+                self._undefined("by signal 26")
             elif new is child:
                 _free.steal_internal(child, child)
                 return

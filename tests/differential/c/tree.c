@@ -609,7 +609,7 @@ static void op_reallocfn(int argc, char **argv)
 /* Whether a string can be appended to, where C looks for its first NUL. */
 static bool can_append(struct object *object, bool to_nul)
 {
-	if (!is_text(object) || !can_resize(object)) {
+	if (!is_text(object) || more_of(object)->opaque || !can_resize(object)) {
 		return false;
 	}
 	return !to_nul || memchr(object->ptr, 0, talloc_get_size(object->ptr)) != NULL;
@@ -730,7 +730,17 @@ static void show_content(struct object *object)
 		return;
 	}
 	if (is_text(object)) {
-		saw("content %s %s", object->name, shown(object->ptr, size));
+		const char *bytes = object->ptr;
+		size_t length = size;
+
+		while (length > 0 && bytes[length - 1] == '\0') {
+			length--;
+		}
+		if (size - length > 4) {
+			saw("content %s %s\\x00*%zu", object->name, shown(bytes, length), size - length);
+		} else {
+			saw("content %s %s", object->name, shown(bytes, size));
+		}
 	} else if (strcmp(more->type, "int") == 0) {
 		char text[4096] = "", *p = text;
 		size_t i;
@@ -1035,7 +1045,8 @@ static void op_memlimit(int argc, char **argv)
 {
 	struct object *object = find(argv[1]);
 
-	if (object != NULL && !is_dying(object->ptr)) {
+	/* In a loop C would count with numbers that it has not set yet. */
+	if (object != NULL && !is_dying(object->ptr) && !cannot_look_up(object->ptr)) {
 		more_of(object)->limited = true;
 		saw("memlimit %d", talloc_set_memlimit(object->ptr, strtoul(argv[2], NULL, 10)));
 	}

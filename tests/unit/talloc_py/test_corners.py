@@ -91,3 +91,13 @@ class TestAutofreeWhenTrackingBegins:
         assert t.talloc_total_blocks(None) == 2
         assert t.talloc_unlink(None, autofree) == 0
         t.talloc_free(owner)
+
+
+class TestResizedInAPool:
+    def test_shrinking_by_more_than_the_padding_moves_the_last_member(self):
+        """Below a limit nothing shrinks in place, not even the last member of a pool: it is new memory, and renamed."""
+        pool = t.talloc_pool(None, 4000)
+        t.talloc_set_memlimit(pool, 10000)
+        t.talloc_new(pool)
+        last = t.talloc_size(pool, 1025)
+        assert t.talloc_get_name(t.talloc_realloc(None, last, t.uint8_t, 64)) == "uint8_t"
