@@ -121,17 +121,16 @@ def _pdu_read(req: tevent_req) -> None:
         return
     # What readv_over() does first, spelled out: this runs for each piece of each PDU.
     req.op_target.read_req = None
+    req.op_vector = None  # the caller may change the size of its buffers now
     req.op_total += req.op_ret
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     err = _pdu_ask(req, True)
     if err == 0:
-        req.op_vector = None
         req.op_next = None
         req.op_private = None
         req.op_ret = req.op_total
         conclude(req, DONE)
     elif err != _STARTED:
-        req.op_vector = None
         req.error = err
         conclude(req, USER_ERROR)
 
