@@ -438,9 +438,13 @@ def tevent_common_invoke_immediate_handler(im: tevent_immediate) -> tuple[int, b
     Returns:
         0, and whether the handler freed *im*, which is gone then.
     """
-    if im.im_ev is None:
+    ev = im.im_ev
+    if ev is None:
         return 0, False
-    im.fire()
+    if im is ev.im_first:
+        im.fire()
+    else:
+        _fire_watched(im, ev)  # which takes it from wherever it stands
     return 0, im._talloc_chunk.obj is not im
 
 

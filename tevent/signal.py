@@ -290,10 +290,12 @@ def tevent_cleanup_pending_signal_handlers(se: tevent_signal) -> None:
 
     C: ``void tevent_cleanup_pending_signal_handlers(struct tevent_signal *se)``
 
-    For whoever takes a context apart.  The chunk stays; to free it later does nothing more.
+    For whoever takes a context apart.  The chunk stays, and to free it later does nothing more; but one whose handler
+    runs is freed after it.
     """
     ev = se.event_ctx
     se.wrapper = None
+    se.destroyed = se.destroyed or se.busy
     if ev is not None:
         try:
             tevent_trace_signal_callback(ev, se, TEVENT_EVENT_TRACE_DETACH)

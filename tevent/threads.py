@@ -406,6 +406,7 @@ def tevent_threaded_schedule_immediate(
             im.handler = handler
             im.private_data = private_data
             im.name = handler_name_of(handler)
+            im.tag = 0  # as in C, which fills in the whole event here
             main_ev.scheduled_immediates.append(im)
             update_lean(main_ev)
             tevent_common_wakeup(main_ev)
@@ -451,7 +452,8 @@ def _activate(ev: tevent_context, im: tevent_immediate) -> None:
     if ev.verbose:
         tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Schedule immediate event "%s": %s from thread into main\n', name, im)
     _make_idle(im)
-    tevent_trace_immediate_callback(ev, im, TEVENT_EVENT_TRACE_DETACH)
+    if glue is None:  # as in C, which asks the context that was given
+        tevent_trace_immediate_callback(ev, im, TEVENT_EVENT_TRACE_DETACH)
     target = ev if glue is None else glue.wrap_ev
     if main_of(target) is ev:
         target.ops.schedule_immediate(im, target, handler, private_data, name)

@@ -156,7 +156,7 @@ class TestMessages:
         assert text.endswith('"own_name"\n')
 
     def test_timer_freed_in_its_handler(self, epoll_ev: tevent_context, log: Recorder) -> None:
-        """Destroying is said inside, ending after it."""
+        """Destroying is said inside, and ending no more."""
         tevent_set_debug(epoll_ev, log.debug, None)
         tevent_set_max_debug_level(epoll_ev, TEVENT_DEBUG_TRACE)
 
@@ -165,7 +165,7 @@ class TestMessages:
 
         tevent_add_timer(epoll_ev, None, timeval(0, 0), freeing, None)
         turns(epoll_ev, 1)
-        assert [text.split()[0] for _, text in log.take()] == ["Added", "Running", "Destroying", "Ending"]
+        assert [text.split()[0] for _, text in log.take()] == ["Added", "Running", "Destroying"]
 
     def test_immediate_texts(self, epoll_ev: tevent_context, log: Recorder) -> None:
         """Scheduling, running and cancelling an immediate are traced."""

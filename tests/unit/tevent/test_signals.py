@@ -926,15 +926,18 @@ class TestHandlers:
             assert log == ["call"] * 3
 
     def test_re_initialise_in_a_handler(self, ev: tevent_context) -> None:
-        """The event is detached and stays a chunk."""
+        """The events are detached; that whose handler runs is freed after it, another one stays a chunk."""
         log: list[Any] = []
+        other = tevent_add_signal(ev, None, USR2, 0, recorder(log), None)
         se = tevent_add_signal(ev, None, USR1, 0, lambda *args: log.append(tevent_re_initialise(ev)), None)
         assert se is not None
+        assert other is not None
         send(USR1)
         tevent_loop_once(ev)
         assert log == [0]
-        assert se.event_ctx is None
-        assert talloc_free(se) == 0
+        assert se._talloc_chunk.obj is None
+        assert other.event_ctx is None
+        assert talloc_free(other) == 0
 
     def test_reset_hand_without_siginfo(self, any_ev: tevent_context) -> None:
         """The library frees the event after one call with all that is pending."""
