@@ -19,6 +19,7 @@ from talloc_py.types import uint8_t
 from tevent import (
     NT_STATUS_CONNECTION_DISCONNECTED,
     NT_STATUS_INVALID_PARAMETER,
+    NT_STATUS_NO_MEMORY,
     NT_STATUS_OK,
     NT_STATUS_PIPE_BUSY,
     NT_STATUS_RPC_PROTOCOL_ERROR,
@@ -203,7 +204,9 @@ def dcerpc_pull_ncacn_packet(mem_ctx: TALLOC_CTX | None, blob: ReadableBuffer) -
     version, minor, ptype, flags, drep, frag, auth, call_id = struct.unpack_from(_order(blob) + "4B4sHHI", blob, 0)
     if ptype > DCERPC_PKT_RTS:
         return NT_STATUS_INVALID_PARAMETER, None
-    pkt: ncacn_packet = talloc_zero(mem_ctx, ncacn_packet)
+    pkt = talloc_zero(mem_ctx, ncacn_packet)
+    if pkt is None:
+        return NT_STATUS_NO_MEMORY, None
     pkt.rpc_vers, pkt.rpc_vers_minor, pkt.ptype, pkt.pfc_flags, pkt.drep = version, minor, ptype, flags, drep
     pkt.frag_length, pkt.auth_length, pkt.call_id = frag, auth, call_id
     pkt.payload = bytes(memoryview(blob)[DCERPC_NCACN_PAYLOAD_OFFSET:])
@@ -515,7 +518,8 @@ def _call_over(req: tevent_req, req_state: tevent_req_state) -> None:
 
 def _forget_stream(h: dcerpc_binding_handle) -> None:
     """The connection is of no use any more: nobody knows which answer would come next."""
-    h.stream = TALLOC_FREE(h.stream)
+    stream, h.stream = h.stream, None
+    TALLOC_FREE(stream)
 
 
 def _call_written(subreq: tevent_req) -> None:
