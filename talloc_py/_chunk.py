@@ -409,7 +409,11 @@ def link(
     c.obj = obj
     c.name = name
     c.destructor = destructor
-    c.child = c.prev = c.next = c.where = c.extra = None
+    c.child = None
+    c.prev = None
+    c.next = None
+    c.where = None
+    c.extra = None
     c.parent = parent
     if parent is not None:
         if parent.extra is not None and not admit(c, parent.extra, size_of(c) if size < 0 else size, prefix):

@@ -31,16 +31,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
+    "AGREED",
     "TALLOC_MAX_DEPTH",
     "abort_errors",
+    "destructor_raised",
     "drop_handle",
+    "free_agreed",
     "free_children",
     "free_chunk",
     "free_internal",
-    "free_single",
+    "free_rare",
     "is_ancestor",
     "library_destructors",
     "reference_of",
+    "refuses",
     "steal_internal",
     "unlink_from",
 ]
@@ -53,7 +57,8 @@ abort_errors: list[type[BaseException]] = [_abort.talloc_abort_error]
 #: Destructors that belong to a library built on this one.
 library_destructors: set[Any] = set()
 
-_AGREED = 0
+#: What nearly all destructors answer, if not None.
+AGREED = 0
 _REFUSED = -1
 _GONE = 0
 _DYING = 1
@@ -61,9 +66,44 @@ _DYING = 1
 
 def free_chunk(c: chunk, where: Any) -> int:
     """talloc_free() of a chunk that was found valid; *where* is the place of the call."""
+    if c.extra is not None or c.where is not None:
+        return free_rare(c, where)
+    # What free_internal() comes to for a chunk that has neither references nor limits, and no children when its
+    # destructor has run: 0.33 us instead of 0.58 for a request. RUNNING, called as a destructor, refuses.
+    destructor = c.destructor
+    if destructor is not None:
+        c.destructor = RUNNING
+        try:
+            answer: Any = destructor(c.obj)
+        except BaseException as error:
+            answer = destructor_raised(c, destructor, error)
+        if answer is not None and answer is not AGREED and refuses(c, destructor, answer):
+            return -1
+        if c.where is not None or c.extra is not None:
+            return free_agreed(c, where)
+    if c.child is not None:
+        return free_agreed(c, where)
+    following = c.next
+    before = c.prev
+    if before is not None:
+        before.next = following
+        c.prev = None
+    else:
+        parent = c.parent
+        if parent is not None:
+            parent.child = following
+    if following is not None:
+        following.prev = before
+        c.next = None
+    c.where = where
+    c.parent = None
+    c.obj = None
+    return 0
+
+
+def free_rare(c: chunk, where: Any) -> int:
+    """`free_chunk` of a chunk that has rare fields, or is dying already."""
     extra = c.extra
-    if extra is None and c.where is None and c.child is None:
-        return free_single(c, where)
     if extra is not None and extra.refs is not None:
         if c.parent is world.null and extra.refs.older is None:
             # Only one owner is left in question, so it is known who gets the chunk.
@@ -73,46 +113,10 @@ def free_chunk(c: chunk, where: Any) -> int:
     return free_internal(c, where)
 
 
-def free_single(c: chunk, where: Any) -> int:
-    """
-    `free_internal` of a chunk that has no references, children or limits before its destructor runs.
-
-    What _begin() and _bury() come to in this case, without the calls: 0.33 us instead of 0.58 for a
-    request.
-    """
-    destructor = c.destructor
-    if destructor is not None:
-        if destructor is RUNNING:
-            return -1
-        c.destructor = RUNNING
-        try:
-            result = destructor(c.obj)
-        except BaseException as error:
-            result = _destructor_raised(c, destructor, error)
-            if result == -1:
-                c.destructor = destructor
-                raise
-        # Nearly all give 0 or None; what else it is must be looked at without calling a method of it.
-        if result is not None and result is not _AGREED and isinstance(result, int) and result == -1:
-            if c.destructor is RUNNING:
-                c.destructor = destructor
-            return -1
-        if c.where is not None:
-            c.destructor = None
-            return 0
-        if c.extra is not None or c.child is not None:
-            c.destructor = None
-            return free_internal(c, where, True)
-    following, before = c.next, c.prev
-    if before is not None:
-        before.next = following
-    elif c.parent is not None:
-        c.parent.child = following
-    if following is not None:
-        following.prev = before
-    c.obj = c.parent = c.next = c.prev = None
-    c.where = where
-    return 0
+def free_agreed(c: chunk, where: Any) -> int:
+    """The rest of a free whose destructor, if there was any, has agreed, and may have done anything."""
+    c.destructor = None
+    return 0 if c.where is not None else free_internal(c, where, True)
 
 
 def log_references(c: chunk, complaint: str, where: Any) -> None:
@@ -174,15 +178,27 @@ def _free_all_children(top: chunk, where: Any, errors: list[BaseException]) -> N
         if child is None:
             if not stack:
                 return
-            _bury(tc, errors)
+            if tc.extra is not None:
+                _bury(tc, errors)
+            else:
+                tc.obj = None
+                tc.parent = None
+                tc.destructor = None
             tc = stack.pop()
-        elif child.extra is None and child.destructor is None and child.child is None:
-            # A leaf that nobody else has a word in: what _begin() and _bury() come to.
-            following = tc.child = child.next
+        elif child.extra is None and child.destructor is None:
+            # Nobody else has a word in this: what _begin() and _bury() come to, 40 % faster.
+            following = child.next
+            tc.child = following
             if following is not None:
                 following.prev = None
             child.where = where
-            child.obj = child.parent = child.next = None
+            child.next = None
+            if child.child is None:
+                child.parent = None
+                child.obj = None
+            else:
+                stack.append(tc)
+                tc = child
         else:
             # Who gets the child if it cannot be freed is settled before the attempt: the holder of what is now its
             # newest reference.
@@ -248,30 +264,40 @@ def _leave_tree(c: chunk, where: Any) -> int:
 def _destructor_refuses(c: chunk, errors: list[BaseException]) -> bool:
     destructor = c.destructor
     assert destructor is not None
-    if destructor is RUNNING:
-        return True
-    c.destructor = RUNNING
+    c.destructor = RUNNING  # which, called as a destructor, refuses
     try:
-        result: Any = destructor(c.obj)
+        answer: Any = destructor(c.obj)
     except BaseException as error:
-        result = _destructor_raised(c, destructor, error)
-        if result == -1:
-            errors.append(error)
-    if isinstance(result, int) and result == -1:
-        if c.destructor is RUNNING:
-            c.destructor = destructor
+        try:
+            answer = destructor_raised(c, destructor, error)
+        except BaseException as abort_error:
+            errors.append(abort_error)
+            return True
+    if refuses(c, destructor, answer):
         return True
     c.destructor = None
     return False
 
 
-def _destructor_raised(c: chunk, destructor: Any, error: BaseException) -> int:
-    """What an exception in a destructor counts as: -1 where it is to leave the free, else 0 after a report."""
+def refuses(c: chunk, destructor: Any, answer: object) -> bool:
+    """Whether *answer* is a refusal, after which the destructor is set again unless it has set another itself."""
+    # An answer is looked at without calling a method of it.
+    if not isinstance(answer, int) or answer != -1:
+        return False
+    if c.destructor is RUNNING:
+        c.destructor = destructor
+    return True
+
+
+def destructor_raised(c: chunk, destructor: Any, error: BaseException) -> int:
+    """What an exception in a destructor counts as: a refusal where it is to leave the free, else 0 after a report."""
     if _leaves_free(destructor, error):
-        return -1
+        if c.destructor is RUNNING:
+            c.destructor = destructor
+        raise error
     message = f"Exception ignored in the destructor of talloc chunk '{name_of(c) or 'UNNAMED'}'"
     _abort.report_unraisable(error, message, destructor)
-    return 0
+    return AGREED
 
 
 def _leaves_free(destructor: object, error: BaseException) -> bool:

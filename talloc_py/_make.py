@@ -16,6 +16,7 @@ from ._chunk import (
     caller,
     chunk,
     header_of,
+    link,
     string_size,
     talloc_buffer,
     talloc_list,
@@ -23,7 +24,7 @@ from ._chunk import (
 )
 from ._free import drop_handle, free_internal
 from ._rare import POOL_BYTES, become_pool, rare
-from .types import MAX_TALLOC_SIZE, info_of, needs_no_arguments
+from .types import MAX_TALLOC_SIZE, copy_fields, info_of, needs_no_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
     from .types import type_info
 
 __all__ = [
+    "copy_struct",
     "new_array",
     "new_buffer",
     "new_context",
     "new_list",
+    "new_quick",
     "new_string",
     "new_struct",
     "require_int",
@@ -127,6 +130,18 @@ def plain_instance(info: type_info) -> Any:
     return obj
 
 
+def new_quick(ctx: Any, info: type_info) -> Any:
+    """A chunk of a class that takes nothing but to be called."""
+    obj = info.type()
+    c = link(obj, ctx, info.type)
+    if c is None:
+        return None
+    obj._talloc_chunk = c
+    if info.fill is not None:
+        info.fill(obj)
+    return obj
+
+
 def new_struct(ctx: Any, type_arg: Any, name: Any, pool_size: int = -1) -> Any:
     """
     A chunk that is an instance of a subclass of TALLOC_CTX, or, for another type, an array of one.
@@ -158,6 +173,16 @@ def new_struct(ctx: Any, type_arg: Any, name: Any, pool_size: int = -1) -> Any:
     elif info.is_chunk:
         _initialise(c, obj, info)
     return obj
+
+
+def copy_struct(ctx: Any, p: Any, name: Any) -> Any:
+    """A chunk of the class of *p* with the same values in its dictionary and slots; no method of it is called."""
+    cls: type[Any] = type(p)  # pyright: ignore[reportUnknownVariableType]  # of an Any
+    if cls is TALLOC_CTX:
+        return new_context(ctx, name)
+    obj: Any = object.__new__(cls)
+    copy_fields(p, obj)
+    return None if attach_guarded(obj, ctx, name) is None else obj
 
 
 def _one_element(info: type_info, type_arg: Any) -> Any:

@@ -14,7 +14,6 @@ from heapq import heappop, heappush
 from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and 40 times faster than inspect
 
 from talloc_py._chunk import birthplaces, caller, chunk
-from talloc_py._free import free_single
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
 from . import _sys
@@ -609,10 +608,7 @@ def run_timer(ev: tevent_context, te: tevent_timer, current_time: timeval) -> No
             c = te._talloc_chunk
             if c.obj is te:
                 c.destructor = None
-                if c.extra is None and c.where is None and c.child is None:
-                    free_single(c, _HERE)
-                else:
-                    free_chunk(c, _HERE)
+                free_chunk(c, _HERE)
 
 
 _HERE = (run_timer.__code__, 0)
