@@ -147,9 +147,10 @@ REQUESTS: tuple[Known, ...] = (
     ),
     Known(
         "requests",
-        "tevent_context_set_wait_timeout() and tevent_thread_call_depth_set_callback() as it is now are newer than "
-        "the library.",
-        "Contexts keep their 30 seconds, which the virtual clock jumps over; no program sets a callback.",
+        "What EPROTONOSUPPORT is as an NTSTATUS, tevent_context_set_wait_timeout(), and "
+        "tevent_thread_call_depth_set_callback() as it is now are newer than the library.",
+        "`errno` says nothing of that one; contexts keep their 30 seconds, which the virtual clock jumps over; no "
+        "program sets such a callback.",
         "Nothing to compare with.",
     ),
     Known(
@@ -157,7 +158,8 @@ REQUESTS: tuple[Known, ...] = (
         "C goes on to use what a handler may have freed: a request in its own cleanup function, in "
         "tevent_req_received() and in tevent_req_poll(), a context that a loop runs on or that a queue entry or a "
         "deferral names.",
-        "World.may_free() refuses those and their owners; contexts have no owner but the top of the program.",
+        "World.may_free() refuses those and their owners, also of what is dying; contexts have no owner but the top of "
+        "the program; nothing is moved or referenced while something is freed.",
         "Undefined in C.",
     ),
     Known(

@@ -53,7 +53,7 @@ PACKED = (
 class AREA:
     name: ClassVar[str] = "requests"
     packages: ClassVar[tuple[str, ...]] = ("talloc", "tevent", "samba-util")
-    flags: ClassVar[tuple[str, ...]] = ("-ltevent-util",)
+    flags: ClassVar[tuple[str, ...]] = ("-ltevent-util", "-lsamba-errors")
     length: ClassVar[int] = 150
 
     def __init__(self) -> None:
@@ -204,6 +204,8 @@ class AREA:
         return f"{op} {self._one('req', 'print' if op == 'print' and self._choices.chance(80) else None)}"
 
     def nt(self) -> str:
+        if self._choices.chance(30):
+            return f"errno {self._choices.integer(-1, 140)}"
         return f"nt {self._one('req')}{self._blind()}"
 
     def data(self) -> str:
@@ -235,6 +237,12 @@ class AREA:
 
     def steal(self) -> str:
         return f"steal {self._one(self._pick(('req', 'req', 'queue', 'chunk', 'imm', 'timer')))} {self._owner()}"
+
+    def reference(self) -> str:
+        op = self._pick(("reference", "reference", "reference", "unlink"))
+        return (
+            f"{op} {self._one(self._pick(('req', 'req', 'state', 'queue', 'chunk', 'imm', 'timer')))} {self._owner()}"
+        )
 
     def chunk(self) -> str:
         return f"chunk {self._fresh('chunk')} {self._owner()} {self._fn()}"
@@ -328,17 +336,17 @@ EVERYWHERE = _weighted(
     (5, AREA.error), (3, AREA.end_otherwise), (6, AREA.post), (4, AREA.defer), (6, AREA.endtime), (1, AREA.reset),
     (4, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (2, AREA.poll), (5, AREA.look),
     (1, AREA.nt), (1, AREA.data), (1, AREA.callback_data), (5, AREA.tree), (6, AREA.free), (2, AREA.steal),
-    (4, AREA.chunk), (3, AREA.destructor), (1, AREA.ev), (3, AREA.immediate), (2, AREA.timer), (2, AREA.advance),
-    (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (2, AREA.untrigger), (1, AREA.tag),
-    (2, AREA.watch), (3, AREA.set_profile), (1, AREA.move_profile), (4, AREA.show_profile), (2, AREA.change_profile),
-    (2, AREA.unpack),
+    (1, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (1, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
+    (2, AREA.advance), (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (2, AREA.untrigger),
+    (1, AREA.tag), (2, AREA.watch), (3, AREA.set_profile), (1, AREA.move_profile), (4, AREA.show_profile),
+    (2, AREA.change_profile), (2, AREA.unpack),
 )  # fmt: skip
 IN_SCRIPTS = _weighted(
     (4, AREA.create), (1, AREA.wakeup), (1, AREA.wait), (4, AREA.callback), (2, AREA.hook), (8, AREA.done),
     (5, AREA.error), (3, AREA.end_otherwise), (4, AREA.post), (2, AREA.defer), (3, AREA.endtime), (1, AREA.reset),
     (3, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (1, AREA.poll), (4, AREA.look),
-    (4, AREA.tree), (9, AREA.free), (2, AREA.steal), (2, AREA.chunk), (1, AREA.destructor), (2, AREA.immediate),
-    (1, AREA.timer), (1, AREA.advance), (1, AREA.queue), (2, AREA.add), (4, AREA.entry), (3, AREA.queue_state),
-    (1, AREA.watch), (1, AREA.set_profile), (1, AREA.move_profile), (1, AREA.show_profile),
+    (4, AREA.tree), (9, AREA.free), (2, AREA.steal), (1, AREA.reference), (2, AREA.chunk), (1, AREA.destructor),
+    (2, AREA.immediate), (1, AREA.timer), (1, AREA.advance), (1, AREA.queue), (2, AREA.add), (4, AREA.entry),
+    (3, AREA.queue_state), (1, AREA.watch), (1, AREA.set_profile), (1, AREA.move_profile), (1, AREA.show_profile),
     (1, AREA._loop),
 )  # fmt: skip

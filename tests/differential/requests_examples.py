@@ -787,6 +787,9 @@ EACH = {
     """,
 }
 
+#: Every errno that Linux has, and some that it has not.
+EACH["errno in other worlds"] = "\n".join(f"errno {number}" for number in range(-1, 140))
+
 _DEEP = 45
 #: Deeper than the packages nest the free of requests with something below their state.
 EACH["a deep chain of subrequests"] = "\n".join(

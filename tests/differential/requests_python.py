@@ -8,6 +8,7 @@ place in the code by hand ("done:1"), the call stands in a "file" of that name h
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any
 
@@ -17,10 +18,12 @@ from talloc_py import (
     talloc_is_parent,
     talloc_named_const,
     talloc_parent,
+    talloc_reference,
     talloc_report_depth_cb,
     talloc_set_destructor,
     talloc_steal,
     talloc_total_blocks,
+    talloc_unlink,
 )
 from tevent import (
     tevent_add_timer,
@@ -85,6 +88,7 @@ from tevent import (
     tevent_wakeup_send,
     timeval,
 )
+from tevent.ntstatus import unix_error_codes
 
 from .requests_profiles import Profiles
 from .requests_world import Turn, alive, bar_state, foo_state, is_going, script
@@ -174,7 +178,9 @@ class Requests(Profiles):
             self.saw(f"free {name} refused")
             return
         note = self.note(obj)
+        self.freeing += 1
         result = talloc_free(obj)
+        self.freeing -= 1
         self.saw(f"free {name} -> {result}")
         if result == -1 and kind == "imm":
             note.doomed = True
@@ -182,10 +188,32 @@ class Requests(Profiles):
     def op_steal(self, name: str, owner: str) -> None:
         obj = self.get(name)
         there, ctx = self.owner(owner)
-        if obj is None or not there or is_going(obj) or self.kind(name) in ("state", "entry", "profile", "ev"):
+        if obj is None or not there or self.freeing or self.kind(name) in ("state", "entry", "profile", "ev"):
             return
         if ctx is None or not talloc_is_parent(ctx, obj):
             talloc_steal(ctx, obj)
+
+    def op_reference(self, name: str, owner: str) -> None:
+        obj = self.get(name)
+        there, ctx = self.owner(owner)
+        if obj is None or not there or ctx is None or self.kind(name) in ("entry", "profile", "ev"):
+            return
+        if not self.freeing and not talloc_is_parent(ctx, obj):
+            same = talloc_reference(ctx, obj) is obj
+            self.saw(f"reference -> {same:d}")
+
+    def op_unlink(self, name: str, owner: str) -> None:
+        obj, kind = self.get(name), self.kind(name)
+        there, ctx = self.owner(owner)
+        if obj is None or not there or ctx is None or kind in ("entry", "ev"):
+            return
+        if kind == "state" and self.kind(f"r{name[1:]}") is not None:
+            return
+        if not is_going(obj) and self.may_free(obj):
+            self.freeing += 1
+            result = talloc_unlink(ctx, obj)
+            self.freeing -= 1
+            self.saw(f"unlink {name} -> {result}")
 
     def op_loop(self, name: str, count: str, nested: str = "") -> None:
         ev = self.get(name, "ev")
@@ -330,7 +358,9 @@ class Requests(Profiles):
         if req is not None and self.may_receive(req):
             self.note(req).received = True
             self.pins.append(req)
+            self.freeing += 1
             tevent_req_received(req)
+            self.freeing -= 1
             self.pins.pop()
 
     @staticmethod
@@ -345,7 +375,9 @@ class Requests(Profiles):
             return
         self.note(req).received |= kind != "wakeup"
         self.pins.append(req)
+        self.freeing += 1
         result = RECV[kind](req)
+        self.freeing -= 1
         self.pins.pop()
         self.saw(f"recv {kind} -> {result:d}")
 
@@ -357,10 +389,12 @@ class Requests(Profiles):
         if req is None or not alive(req) or talloc_is_parent(req, subreq):
             return
         self.pins.append(req)
+        self.freeing += 1
         if kind == "nt":
             tevent_req_simple_finish_ntstatus(subreq, int(number, 0))
         else:
             tevent_req_simple_finish_werror(subreq, int(number, 0))
+        self.freeing -= 1
         self.pins.pop()
 
     def on_guard(self, ev: Any, te: Any, now: timeval, req: tevent_req) -> None:
@@ -413,6 +447,11 @@ class Requests(Profiles):
         if req is not None and (blind or not self.is_no_status(req)):
             failed, status = tevent_req_is_nterror(req)
             self.saw(f"nt {name}: {failed:d} {int(status)}")
+
+    def op_errno(self, number: str) -> None:
+        if int(number) != errno.EPROTONOSUPPORT:
+            status, werror = unix_error_codes(int(number))
+            self.saw(f"errno {number}: {status} {werror}")
 
     def op_data(self, name: str, kind: str) -> None:
         req = self.get(name, "req")

@@ -132,6 +132,7 @@ class World(Interpreter):
         self.world = StillWorld(self.aborted)
         self.notes: dict[int, Note] = {}
         self.pins: list[Any] = []
+        self.freeing = 0
         self.known = False
         self.loops = 0
         self.in_trigger = 0
@@ -151,9 +152,12 @@ class World(Interpreter):
     def free_all(self) -> None:
         """Free what is left, kind after kind, with scripts that do nothing; the kinds that others use come last."""
         self._budget = 0
-        for kind in ("req", "entry", "queue", "imm", "timer", "profile", "chunk", "state", "ev"):
+        # Requests twice: references that some of them had are gone by then.
+        for kind in ("req", "entry", "queue", "imm", "timer", "profile", "chunk", "req", "state", "ev"):
             for name, its_kind, obj in list(self._objects):
-                if its_kind == kind and alive(obj):
+                if its_kind != kind or not alive(obj):
+                    continue
+                if kind != "state" or self.kind(f"r{name[1:]}") is None:
                     self.saw(f"free {name} -> {talloc_free(obj)}")
                     self.scan()
 
@@ -191,6 +195,8 @@ class World(Interpreter):
         if any(talloc_is_parent(pinned, obj) for pinned in self.pins):
             return False
         for name, kind, used in self._objects:
+            if self.is_dying(used) and used is not obj and talloc_is_parent(used, obj):
+                return False  # talloc itself goes on to use the owners of what is dying
             if kind == "state" and self.is_dying(used):
                 # tevent_req_received(), in the destructor of the request or not, is not done with that.
                 used = self.get(f"r{name[1:]}")

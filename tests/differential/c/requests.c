@@ -106,7 +106,9 @@ static void op_free(int argc, char **argv)
 		saw("free %s refused", argv[1]);
 		return;
 	}
+	freeing++;
 	result = talloc_free(object->ptr);
+	freeing--;
 	saw("free %s -> %d", argv[1], result);
 	if (result == -1 && strcmp(object->kind, "imm") == 0 && object->ptr != NULL) {
 		((struct note *)object->more)->doomed = true;
@@ -124,10 +126,48 @@ static void op_steal(int argc, char **argv)
 	    strcmp(object->kind, "ev") == 0) {
 		return;
 	}
-	if (is_going(object->ptr) || (owner != NULL && talloc_is_parent(owner, object->ptr))) {
+	if (freeing > 0 || (owner != NULL && talloc_is_parent(owner, object->ptr))) {
 		return;
 	}
 	talloc_steal(owner, object->ptr);
+}
+
+/* reference X OWNER; unlink X OWNER */
+static void op_reference(int argc, char **argv)
+{
+	struct object *object = object_find(argv[1]);
+	void *owner;
+
+	if (object == NULL || !owner_get(argv[2], &owner) || owner == NULL || strcmp(object->kind, "entry") == 0 ||
+	    strcmp(object->kind, "profile") == 0 || strcmp(object->kind, "ev") == 0) {
+		return;
+	}
+	/* Nothing holds on to its owner, nor to what may be dying. */
+	if (freeing == 0 && !talloc_is_parent(owner, object->ptr)) {
+		saw("reference -> %d", talloc_reference(owner, object->ptr) == object->ptr);
+	}
+}
+
+static void op_unlink(int argc, char **argv)
+{
+	struct object *object = object_find(argv[1]);
+	void *owner;
+
+	if (object == NULL || !owner_get(argv[2], &owner) || owner == NULL || strcmp(object->kind, "entry") == 0 ||
+	    strcmp(object->kind, "ev") == 0) {
+		return;
+	}
+	if (strcmp(object->kind, "state") == 0 && object_of_state(argv[1]) != NULL) {
+		return;
+	}
+	if (!is_going(object->ptr) && may_free(object->ptr)) {
+		int result;
+
+		freeing++;
+		result = talloc_unlink(owner, object->ptr);
+		freeing--;
+		saw("unlink %s -> %d", argv[1], result);
+	}
 }
 
 /* loop E ITERATIONS [nested] */
@@ -410,7 +450,9 @@ static void op_received(int argc, char **argv)
 	if (req != NULL && may_receive(req)) {
 		note_of(req)->received = true;
 		pin(req);
+		freeing++;
 		tevent_req_received(req);
+		freeing--;
 		unpin();
 	}
 }
@@ -437,6 +479,7 @@ static void op_recv(int argc, char **argv)
 	}
 	note_of(req)->received = note_of(req)->received || strcmp(argv[2], "wakeup") != 0;
 	pin(req);
+	freeing++;
 	if (strcmp(argv[2], "unix") == 0) {
 		result = tevent_req_simple_recv_unix(req);
 	} else if (strcmp(argv[2], "nt") == 0) {
@@ -448,6 +491,7 @@ static void op_recv(int argc, char **argv)
 	} else {
 		result = tevent_wakeup_recv(req);
 	}
+	freeing--;
 	unpin();
 	saw("recv %s -> %lld", argv[2], result);
 }
@@ -472,11 +516,13 @@ static void op_finish(int argc, char **argv)
 		return;
 	}
 	pin(req);
+	freeing++;
 	if (strcmp(argv[2], "nt") == 0) {
 		tevent_req_simple_finish_ntstatus(subreq, NT_STATUS(number));
 	} else {
 		tevent_req_simple_finish_werror(subreq, W_ERROR(number));
 	}
+	freeing--;
 	unpin();
 }
 
@@ -567,6 +613,17 @@ static void op_nt(int argc, char **argv)
 		NTSTATUS status = NT_STATUS(0);
 		bool failed = tevent_req_is_nterror(req, &status);
 		saw("nt %s: %d %u", argv[1], failed, failed ? NT_STATUS_V(status) : 0);
+	}
+}
+
+/* errno NUMBER: what it is elsewhere; EPROTONOSUPPORT became something after this version */
+static void op_errno(int argc, char **argv)
+{
+	int number = atoi(argv[1]);
+
+	if (number != EPROTONOSUPPORT) {
+		saw("errno %d: %u %u", number, NT_STATUS_V(map_nt_error_from_unix_common(number)),
+		    W_ERROR_V(unix_to_werror(number)));
 	}
 }
 
@@ -719,12 +776,12 @@ static void op_parent(int argc, char **argv)
 
 static const struct operation operations[] = {
 	OPERATION(ev), OPERATION(chunk), OPERATION(destructor), OPERATION(imm), OPERATION(schedule), OPERATION(timer),
-	OPERATION(free), OPERATION(steal), OPERATION(loop), OPERATION(advance),
+	OPERATION(free), OPERATION(steal), OPERATION(reference), OPERATION(unlink), OPERATION(loop), OPERATION(advance),
 	OPERATION(req), OPERATION(wakeup), OPERATION(wait), OPERATION(callback), OPERATION(cleanup), OPERATION(cancelfn),
 	OPERATION(printfn), OPERATION(done), OPERATION(oom), OPERATION(nomem), OPERATION(notify), OPERATION(error),
 	OPERATION(nterror), OPERATION(werror), OPERATION(post), OPERATION(defer), OPERATION(endtime), OPERATION(reset),
 	OPERATION(cancel), OPERATION(received), OPERATION(recv), OPERATION(finish), OPERATION(poll), OPERATION(look),
-	OPERATION(nt), OPERATION(data), OPERATION(callback_data), OPERATION(print), OPERATION(default), OPERATION(tree),
+	OPERATION(nt), OPERATION(errno), OPERATION(data), OPERATION(callback_data), OPERATION(print), OPERATION(default), OPERATION(tree),
 	OPERATION(blocks), OPERATION(parent),
 	OPERATION(queue), OPERATION(add), OPERATION(entry), OPERATION(optimize), OPERATION(untrigger), OPERATION(start),
 	OPERATION(stop), OPERATION(length), OPERATION(tag), OPERATION(watch), OPERATION(watch_queue),
@@ -745,7 +802,8 @@ static void area_begin(void)
 /* Frees what is left, kind after kind, with scripts that do nothing; the kinds that others use come last. */
 static void area_end(void)
 {
-	static const char *const kinds[] = { "req", "entry", "queue", "imm", "timer", "profile", "chunk", "state", "ev" };
+	/* Requests twice: references that some of them had are gone by then. */
+	static const char *const kinds[] = { "req", "entry", "queue", "imm", "timer", "profile", "chunk", "req", "state", "ev" };
 	size_t kind;
 	int i, count = objects_count;
 
@@ -754,7 +812,10 @@ static void area_end(void)
 	show_tree(root);
 	for (kind = 0; kind < sizeof(kinds) / sizeof(kinds[0]); kind++) {
 		for (i = 0; i < count; i++) {
-			if (objects[i].ptr != NULL && strcmp(objects[i].kind, kinds[kind]) == 0) {
+			if (objects[i].ptr == NULL || strcmp(objects[i].kind, kinds[kind]) != 0) {
+				continue;
+			}
+			if (strcmp(kinds[kind], "state") != 0 || object_of_state(objects[i].name) == NULL) {
 				saw("free %s -> %d", objects[i].name, talloc_free(objects[i].ptr));
 				objects_scan();
 			}

@@ -9,6 +9,7 @@
 #include "common.h"
 
 #include <tevent.h>
+#include <core/error.h>
 #include <util/tevent_ntstatus.h>
 #include <util/tevent_unix.h>
 #include <util/tevent_werror.h>
@@ -156,6 +157,9 @@ static void unpin(void)
 	pins_count--;
 }
 
+/* How many frees are going on. */
+static int freeing;
+
 /* A destructor of the program's runs: a second free is refused by talloc, as long as nobody takes the destructor away. */
 static bool in_destructor(const void *ptr)
 {
@@ -183,6 +187,10 @@ static bool may_free(const void *ptr)
 
 		if (used == NULL) {
 			continue;
+		}
+		if (is_dying(used) && used != ptr && talloc_is_parent(used, ptr)) {
+			/* talloc itself goes on to use the owners of what is dying. */
+			return false;
 		}
 		if (strcmp(objects[i].kind, "state") == 0 && is_dying(used)) {
 			/* tevent_req_received(), in the destructor of the request or not, is not done with that. */
