@@ -94,8 +94,9 @@ def talloc_disable_null_tracking() -> None:
 
 
 def _live_autofree() -> chunk | None:
+    """The autofree context, unless it is dead or dying: C forgets it when its free begins."""
     autofree = _state.autofree
-    return None if autofree is None or autofree.obj is None else autofree
+    return None if autofree is None or autofree.where is not None else autofree
 
 
 def _at_exit() -> None:

@@ -7,9 +7,10 @@ The operations, by what they are about; X, Y are objects, C a context or "-" for
     making      new X C; named X C SIZE TEXT; namedf X C SIZE TEXT N; init X TEXT N; size, zsize X C SIZE;
                 struct, zero, ptrtype X C T; array, zarray, arrptr X C T N; arrsize X C SIZE N; memdup X C Y;
                 pool X C SIZE; pooled X C T N SIZE; autofree X;
-                strdup X C TEXT; strndup X C TEXT N; asprintf X C FORMAT TEXT N; append_none X TEXT
+                strdup X C TEXT; strndup X C TEXT N; asprintf, vasprintf X C FORMAT TEXT N; append_none X TEXT
     resizing    realloc C X T N; reallocsize, reallocfn C X SIZE; append, appendbuf X TEXT;
-                nappend, nappendbuf X TEXT N; fappend, fappendbuf, addbuf X FORMAT TEXT N
+                nappend, nappendbuf X TEXT N; fappend, fappendbuf, vappend, vappendbuf, addbuf X FORMAT TEXT N;
+                appendmacro C X TEXT
     content     fill X AT BYTE; put X AT NUMBER
     freeing     destructor X K; free, FREE, children X; unlink C X
     moving      steal, move C X; reparent C C X; ref C X; incref X
@@ -50,6 +51,8 @@ class AREA:
         self._alive: list[str] = []
         self._begun = 0
         self._mixture = 0
+        #: A line that is to come next.
+        self._then = ""
 
     def python(self) -> Interpreter:
         """A fresh Python side."""
@@ -90,6 +93,9 @@ class AREA:
     def next_line(self, choices: Choices) -> str:
         """The next line of a program."""
         self._begun += 1
+        if self._then:
+            line, self._then = self._then, ""
+            return line
         if self._begun == 1:
             self._mixture = choices.integer(0, len(self._MIXTURES) - 1)
         if self._begun <= 3:
@@ -119,6 +125,8 @@ class AREA:
 
     def _bare(self, choices: Choices, in_script: bool) -> str:
         name, ctx = self._fresh(choices), self._context(choices, in_script)
+        if not in_script and choices.chance(70):
+            self._then = f"destructor {name} {choices.pick(SCRIPTS)}"
         if choices.chance(20):
             return f"namedf {name} {ctx} 0 {choices.pick(TEXTS)} {choices.integer(0, 9)}"
         return f"new {name} {ctx}"
@@ -158,13 +166,13 @@ class AREA:
 
     def _string(self, choices: Choices, name: str, ctx: str) -> str:
         text = choices.pick(TEXTS)
-        what = choices.pick(("strdup", "strndup", "asprintf", "append_none"))
+        what = choices.pick(("strdup", "strndup", "asprintf", "vasprintf", "append_none"))
         if what == "strdup":
             return f"strdup {name} {ctx} {text}"
         if what == "strndup":
-            return f"strndup {name} {ctx} {text} {choices.integer(0, 6)}"
-        if what == "asprintf":
-            return f"asprintf {name} {ctx} {choices.integer(0, 5)} {text} {choices.integer(-3, 300)}"
+            return f"strndup {name} {ctx} {text} {choices.integer(-1, 6)}"
+        if what in ("asprintf", "vasprintf"):
+            return f"{what} {name} {ctx} {choices.integer(0, 5)} {text} {choices.integer(-3, 300)}"
         return f"append_none {name} {text}"
 
     def _rare(self, choices: Choices, in_script: bool, name: str, ctx: str) -> str:
@@ -190,10 +198,12 @@ class AREA:
             return f"{how} {self._context(choices, in_script)} {name} {self._count(choices, 'char')}"
         text = choices.pick(TEXTS)
         if what == "append":
+            if choices.chance(20):
+                return f"appendmacro {self._context(choices, in_script)} {name} {text}"
             return f"{choices.pick(('append', 'appendbuf'))} {name} {text}"
         if what == "nappend":
-            return f"{choices.pick(('nappend', 'nappendbuf'))} {name} {text} {choices.integer(0, 6)}"
-        how = choices.pick(("fappend", "fappendbuf", "addbuf"))
+            return f"{choices.pick(('nappend', 'nappendbuf'))} {name} {text} {choices.integer(-1, 6)}"
+        how = choices.pick(("fappend", "fappendbuf", "addbuf", "vappend", "vappendbuf"))
         return f"{how} {name} {choices.integer(0, 5)} {text} {choices.integer(-3, 300)}"
 
     def _content(self, choices: Choices, in_script: bool) -> str:
@@ -275,12 +285,12 @@ class AREA:
         ),
         # Who owns whom, and who refuses.
         (
-            (16, _bare),
-            (32, _freeing),
-            (50, _moving),
-            (66, _referring),
-            (92, _destructor),
-            (94, _naming),
+            (26, _bare),
+            (44, _freeing),
+            (62, _moving),
+            (80, _referring),
+            (90, _destructor),
+            (92, _naming),
             (100, _looking),
         ),
         # Limits and pools.

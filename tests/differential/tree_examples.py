@@ -47,6 +47,14 @@ FOUND: dict[str, str] = {
         steal c5 c8
         track
     """,
+    "the autofree context while it dies": """
+        script K0 autofree c5
+        autofree c9
+        new c10 c9
+        destructor c10 K0
+        free c9
+        autofree c1
+    """,
     "a member of a pool below a limit that shrinks": """
         pool c7 - 4000
         pooled c9 c7 char 3 33
@@ -113,6 +121,12 @@ EACH: dict[str, str] = {
         fappend c1 1 x -5
         fappendbuf c1 3 x 0
         addbuf c1 5 x 0
+        vappend c1 0 y 0
+        vappendbuf c1 1 y 12
+        vasprintf d1 c0 2 zz 0
+        appendmacro c0 c1 xyz
+        appendmacro c0 d2 xyz
+        strndup d3 c0 abc -1
         array c8 c0 char 8
         fill c8 0 65
         append c8 cd

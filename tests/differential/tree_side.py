@@ -114,6 +114,11 @@ def formatted(index: int, text: str, number: int) -> tuple[Any, ...]:
     return ("plain",)
 
 
+def with_list(call: Any) -> Any:
+    """A function that takes its arguments in a list, as one that takes them one by one."""
+    return lambda first, fmt, *args: call(first, fmt, list(args))
+
+
 def limit_of(c: chunk) -> Any:
     """The nearest memory limit of a chunk."""
     return None if c.extra is None else c.extra.limit
@@ -345,6 +350,12 @@ class Tree(Interpreter):
         if good:
             self._made(name, "char", t.talloc_asprintf(context, *formatted(int(index), text, int(number))))
 
+    def op_vasprintf(self, name: str, ctx: str, index: str, text: str, number: str) -> None:
+        good, context = self._can_make(name, ctx)
+        if good:
+            call = with_list(t.talloc_vasprintf)
+            self._made(name, "char", call(context, *formatted(int(index), text, int(number))))
+
     def op_append_none(self, name: str, text: str) -> None:
         if self._can_make(name)[0]:
             self._made(name, "char", t.talloc_strdup_append(None, text))
@@ -420,24 +431,38 @@ class Tree(Interpreter):
         if self._can_append(one, False):
             self._resize("append", one, "char", t.talloc_strndup_append_buffer, one.obj, text, int(count))
 
-    def _formatted(self, call: Any, one: known, index: str, text: str, number: str) -> None:
-        kind = one.type if index == "3" else "char"
-        self._resize("append", one, kind, call, one.obj, *formatted(int(index), text, int(number)))
+    def _append_formatted(self, call: Any, to_nul: bool, one: Any, index: str, text: str, number: str) -> None:
+        if self._can_append(one, to_nul):
+            kind = one.type if index == "3" else "char"
+            self._resize("append", one, kind, call, one.obj, *formatted(int(index), text, int(number)))
 
-    def op_fappend(self, name: str, index: str, text: str, number: str) -> None:
-        one = self._object(name)
-        if self._can_append(one, True):
-            self._formatted(t.talloc_asprintf_append, one, index, text, number)
+    def op_fappend(self, name: str, *rest: str) -> None:
+        self._append_formatted(t.talloc_asprintf_append, True, self._object(name), *rest)
 
-    def op_fappendbuf(self, name: str, index: str, text: str, number: str) -> None:
-        one = self._object(name)
-        if self._can_append(one, False):
-            self._formatted(t.talloc_asprintf_append_buffer, one, index, text, number)
+    def op_fappendbuf(self, name: str, *rest: str) -> None:
+        self._append_formatted(t.talloc_asprintf_append_buffer, False, self._object(name), *rest)
 
-    def op_addbuf(self, name: str, index: str, text: str, number: str) -> None:
+    def op_vappend(self, name: str, *rest: str) -> None:
+        self._append_formatted(with_list(t.talloc_vasprintf_append), True, self._object(name), *rest)
+
+    def op_vappendbuf(self, name: str, *rest: str) -> None:
+        self._append_formatted(with_list(t.talloc_vasprintf_append_buffer), False, self._object(name), *rest)
+
+    def op_addbuf(self, name: str, *rest: str) -> None:
         one = self._object(name)
-        if self._can_append(one, False) and self._can_free(one.obj):
-            self._formatted(t.talloc_asprintf_addbuf, one, index, text, number)
+        if one is not None and self._can_free(one.obj):
+            self._append_formatted(t.talloc_asprintf_addbuf, False, one, *rest)
+
+    def op_appendmacro(self, ctx: str, name: str, text: str) -> None:
+        one = self._object(name)
+        good, context = self._context(ctx)
+        if not good:
+            return
+        if one is not None:
+            if self._can_append(one, True):
+                self._resize("append", one, "char", t.talloc_append_string, context, one.obj, text)
+        elif name != "@":
+            self._made(name, "char", t.talloc_append_string(context, None, text))
 
     # --- content
 

@@ -6,6 +6,8 @@
  * and are looked up in the headers of chunks, here and in tree.py alike: a chunk that is dying, an owner that has died
  * before what it owned, and a loop of owners.
  */
+/* talloc_append_string() */
+#define TALLOC_DEPRECATED 1
 #include "common.h"
 /* So that the name of the type is "bool", also through another macro. */
 #undef bool
@@ -469,6 +471,30 @@ static void op_strndup(int argc, char **argv)
 	(index) == 4 ? call(prefix "<%8.3s|%-5x>", text, (unsigned)number) : \
 	call(prefix "plain")
 
+static char *vmake(void *ctx, const char *format, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, format);
+	s = talloc_vasprintf(ctx, format, ap);
+	va_end(ap);
+	return s;
+}
+
+static void op_vasprintf(int argc, char **argv)
+{
+	void *ctx;
+	int index = atoi(argv[3]), number = atoi(argv[5]);
+	const char *text = argv[4];
+
+	if (can_make(argv, &ctx)) {
+#define CALL(...) vmake(ctx, __VA_ARGS__)
+		made(argv[1], "char", FORMATTED(CALL, "", index, text, number));
+#undef CALL
+	}
+}
+
 static void op_asprintf(int argc, char **argv)
 {
 	void *ctx;
@@ -651,46 +677,90 @@ static void op_nappendbuf(int argc, char **argv)
 	}
 }
 
-static void op_fappend(int argc, char **argv)
+static char *vappend(char *s, bool buffer, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	s = buffer ? talloc_vasprintf_append_buffer(s, format, ap) : talloc_vasprintf_append(s, format, ap);
+	va_end(ap);
+	return s;
+}
+
+enum append { APPEND, APPEND_BUFFER, VAPPEND, VAPPEND_BUFFER, ADDBUF };
+
+static void append_formatted(char **argv, enum append how)
 {
 	struct object *object = find(argv[1]);
 	int index = atoi(argv[2]), number = atoi(argv[4]);
 	const char *text = argv[3];
+	char *s;
 
-	if (can_append(object, true)) {
-#define CALL(...) talloc_asprintf_append(object->ptr, __VA_ARGS__)
-		char *ptr = FORMATTED(CALL, "", index, text, number);
-#undef CALL
-		resized("append", object, index == 3 ? more_of(object)->type : "char", ptr);
+	if (!can_append(object, how == APPEND || how == VAPPEND) || (how == ADDBUF && !can_free(object->ptr))) {
+		return;
 	}
+	s = object->ptr;
+	if (how == APPEND) {
+#define CALL(...) talloc_asprintf_append(s, __VA_ARGS__)
+		s = FORMATTED(CALL, "", index, text, number);
+#undef CALL
+	} else if (how == APPEND_BUFFER) {
+#define CALL(...) talloc_asprintf_append_buffer(s, __VA_ARGS__)
+		s = FORMATTED(CALL, "", index, text, number);
+#undef CALL
+	} else if (how == ADDBUF) {
+#define CALL(...) (talloc_asprintf_addbuf(&s, __VA_ARGS__), s)
+		s = FORMATTED(CALL, "", index, text, number);
+#undef CALL
+	} else {
+#define CALL(...) vappend(s, how == VAPPEND_BUFFER, __VA_ARGS__)
+		s = FORMATTED(CALL, "", index, text, number);
+#undef CALL
+	}
+	resized("append", object, index == 3 ? more_of(object)->type : "char", s);
+}
+
+static void op_fappend(int argc, char **argv)
+{
+	append_formatted(argv, APPEND);
 }
 
 static void op_fappendbuf(int argc, char **argv)
 {
-	struct object *object = find(argv[1]);
-	int index = atoi(argv[2]), number = atoi(argv[4]);
-	const char *text = argv[3];
+	append_formatted(argv, APPEND_BUFFER);
+}
 
-	if (can_append(object, false)) {
-#define CALL(...) talloc_asprintf_append_buffer(object->ptr, __VA_ARGS__)
-		char *ptr = FORMATTED(CALL, "", index, text, number);
-#undef CALL
-		resized("append", object, index == 3 ? more_of(object)->type : "char", ptr);
-	}
+static void op_vappend(int argc, char **argv)
+{
+	append_formatted(argv, VAPPEND);
+}
+
+static void op_vappendbuf(int argc, char **argv)
+{
+	append_formatted(argv, VAPPEND_BUFFER);
 }
 
 static void op_addbuf(int argc, char **argv)
 {
-	struct object *object = find(argv[1]);
-	int index = atoi(argv[2]), number = atoi(argv[4]);
-	const char *text = argv[3];
+	append_formatted(argv, ADDBUF);
+}
 
-	if (can_append(object, false) && can_free(object->ptr)) {
-		char *ptr = object->ptr;
-#define CALL(...) (talloc_asprintf_addbuf(&ptr, __VA_ARGS__), ptr)
-		ptr = FORMATTED(CALL, "", index, text, number);
-#undef CALL
-		resized("append", object, index == 3 ? more_of(object)->type : "char", ptr);
+/* Makes the string, or appends to it. */
+static void op_appendmacro(int argc, char **argv)
+{
+	struct object *object = find(argv[2]);
+	char *s = object == NULL ? NULL : object->ptr;
+	void *ctx;
+
+	if (!get_context(argv[1], &ctx)) {
+		return;
+	}
+	if (object != NULL) {
+		if (can_append(object, true)) {
+			resized("append", object, "char", talloc_append_string(ctx, s, argv[3]));
+		}
+	} else if (strcmp(argv[2], "@") != 0) {
+		made(argv[2], "char", talloc_append_string(ctx, s, argv[3]));
 	}
 }
 
@@ -1184,6 +1254,7 @@ static const struct operation operations[] = {
 	{ "strdup", op_strdup },
 	{ "strndup", op_strndup },
 	{ "asprintf", op_asprintf },
+	{ "vasprintf", op_vasprintf },
 	{ "append_none", op_append_none },
 	{ "realloc", op_realloc },
 	{ "reallocsize", op_reallocsize },
@@ -1194,7 +1265,10 @@ static const struct operation operations[] = {
 	{ "nappendbuf", op_nappendbuf },
 	{ "fappend", op_fappend },
 	{ "fappendbuf", op_fappendbuf },
+	{ "vappend", op_vappend },
+	{ "vappendbuf", op_vappendbuf },
 	{ "addbuf", op_addbuf },
+	{ "appendmacro", op_appendmacro },
 	{ "fill", op_fill },
 	{ "put", op_put },
 	{ "destructor", op_destructor },

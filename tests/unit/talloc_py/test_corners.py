@@ -79,8 +79,18 @@ class TestResizedStrings:
         assert t.talloc_get_name(numbers) == "abc"
 
 
-class TestAutofreeWhenTrackingBegins:
-    def test_a_reference_that_nobody_holds_is_moved(self):
+class TestAutofree:
+    def test_asked_for_while_it_dies(self):
+        """A destructor below the dying context gets another one."""
+        seen: list[object] = []
+        autofree = t.talloc_autofree_context()
+        t.talloc_set_destructor(t.talloc_new(autofree), lambda _ptr: seen.append(t.talloc_autofree_context()))
+        t.talloc_free(autofree)
+        assert len(seen) == 1
+        assert seen[0] is not autofree
+        assert seen[0] is t.talloc_autofree_context()
+
+    def test_a_reference_that_nobody_holds_is_moved_when_tracking_begins(self):
         """Owned by somebody, the context stays there, and the null_context gets the reference."""
         autofree = t.talloc_autofree_context()
         owner = t.talloc_new(None)
