@@ -568,8 +568,13 @@ class _OpsTransport:
         return op
 
     def _begin(self, req: tevent_req, name: str, done: Callable[[tevent_req], None], *arguments: object) -> bool:
-        sub: tevent_req | None = self._op(name)(req, req.op_ev, self.dgram, *arguments)
+        try:
+            sub: tevent_req | None = self._op(name)(req, req.op_ev, self.dgram, *arguments)
+        except BaseException:
+            stop_dgram_operation(req)
+            raise
         if sub is None:
+            stop_dgram_operation(req)
             return False
         req.op_sub = sub
         tevent_req_set_callback(sub, done, req)
@@ -582,7 +587,11 @@ class _OpsTransport:
         sub = req.op_sub
         assert sub is not None
         if sub.status != IN_PROGRESS:
-            recvfrom_at_once(self._recvfrom_end(sub))
+            self._recvfrom_end(sub)
+            # The operation is over, but what it was made of stays until it is received.
+            req.op_sub = None
+            recvfrom_at_once(req)
+            req.op_sub = sub
         return True
 
     def _recvfrom_done(self, sub: tevent_req) -> None:
@@ -598,7 +607,10 @@ class _OpsTransport:
 
     def _sendto_done(self, sub: tevent_req) -> None:
         req = tevent_req_callback_data(sub, tevent_req)
-        sendto_over(_outcome(req, *self._op("sendto_recv")(sub)))
+        _outcome(req, *self._op("sendto_recv")(sub))
+        if req.op is not DGRAM_SENDTO:
+            drop_sub(req)  # in C that of a helper hangs on a request between, which goes first
+        sendto_over(req)
 
     def disconnect(self, req: tevent_req) -> bool:
         return self._begin(req, "disconnect_send", self._disconnect_done)

@@ -104,7 +104,7 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         done = _pdu_read_given
     try:
         if not stream.transport.start_readv(req, vector, done, at_once):
-            return ENOMEM
+            later(req, over, -1, ENOMEM)
     except BadVector as bad:
         err: int = bad.args[0]
         if err == EINVAL:

@@ -18,6 +18,7 @@ from tevent.context import tevent_context
 from tevent.req import tevent_req_callback_data, tevent_req_set_callback
 
 from ._stream import (
+    WRITEV,
     BadVector,
     check_vector,
     drop_sub,
@@ -211,6 +212,8 @@ class _OpsTransport:
 
     def _writev_done(self, sub: tevent_req) -> None:
         req = self._end(sub, "writev")
+        if req.op is not WRITEV:
+            drop_sub(req)  # in C that of a helper hangs on a request between, which goes first
         req.op_done(req)
 
     def disconnect(self, req: tevent_req) -> bool:
@@ -231,6 +234,7 @@ class _OpsTransport:
 
     def _monitor_done(self, sub: tevent_req) -> None:
         req = self._end(sub, "monitor")
+        drop_sub(req)
         req.op_done(req)
 
     def pending_bytes(self) -> int:

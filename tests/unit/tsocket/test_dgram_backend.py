@@ -52,6 +52,7 @@ from tsocket import (
     tdgram_disconnect_send,
     tdgram_recvfrom_recv,
     tdgram_recvfrom_send,
+    tdgram_sendto_queue_recv,
     tdgram_sendto_queue_send,
     tdgram_sendto_recv,
     tdgram_sendto_send,
@@ -310,6 +311,32 @@ class TestOperations:
         assert seen.result == (-1, ENOMEM)
         box.state.answers.clear()
         assert tevent_req_is_in_progress(SENDS[name](top, loop.ev, box.dgram))
+
+    def test_a_queued_send_without_a_request_leaves_the_context_free(
+        self, top: TALLOC_CTX, loop: Loop, box: Box
+    ) -> None:
+        """ENOMEM from the loop; the next send reaches the backend at once."""
+        queue = tevent_queue_create(top, "sends")
+        assert queue is not None
+        box.state.answers["sendto"] = "nomem"
+        req = tdgram_sendto_queue_send(top, loop.ev, box.dgram, queue, b"x", None)
+        seen = loop.watch(req, tdgram_sendto_queue_recv)
+        box.state.answers.clear()
+        assert tevent_req_is_in_progress(SENDS["sendto"](top, loop.ev, box.dgram))
+        assert box.state.log == ["sendto", "sendto"]
+        loop.settle()
+        assert seen.result == (-1, ENOMEM)
+
+    def test_what_a_receive_was_made_of_stays_until_it_is_received(self, top: TALLOC_CTX, loop: Loop, box: Box) -> None:
+        """Also where the backend was done inside ``_send``."""
+        freed: list[str] = []
+        box.state.answers["recvfrom"] = 71
+        req = SENDS["recvfrom"](top, loop.ev, box.dgram)
+        talloc_set_destructor(talloc_new(box.state.pending["recvfrom"]), lambda _: freed.append("recvfrom"))
+        loop.settle()
+        assert freed == []
+        assert RECVS["recvfrom"](req) == (-1, 71)
+        assert freed == ["recvfrom"]
 
     @pytest.mark.parametrize("name", NAMES)
     def test_backend_raises(self, top: TALLOC_CTX, loop: Loop, box: Box, name: str) -> None:

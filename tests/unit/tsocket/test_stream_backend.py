@@ -24,6 +24,7 @@ from talloc_py import (
 from tevent import (
     get_errno,
     tevent_loop_once,
+    tevent_queue_create,
     tevent_req_create,
     tevent_req_data,
     tevent_req_done,
@@ -31,6 +32,7 @@ from tevent import (
     tevent_req_is_in_progress,
     tevent_req_oom,
     tevent_req_received,
+    tevent_req_set_callback,
     tevent_req_set_endtime,
     timeval,
 )
@@ -53,6 +55,7 @@ from tsocket import (
     tstream_readv_recv,
     tstream_readv_send,
     tstream_unix_socketpair,
+    tstream_writev_queue_send,
     tstream_writev_recv,
     tstream_writev_send,
 )
@@ -254,6 +257,37 @@ class TestOperations:
         finished_with(loop, start(loop, top, scripted.stream), recv, ENOMEM)
         scripted.refuse.clear()
         assert tevent_req_is_in_progress(start(loop, top, scripted.stream))
+
+    def test_a_pdu_hears_from_the_loop_that_the_backend_made_no_request(self, top, loop, scripted):
+        """ENOMEM, in progress until then."""
+        scripted.refuse.add("readv")
+        req = pdu(loop, top, scripted.stream, lambda stream, data, ctx: (0, [bytearray(1)]))
+        assert tevent_req_is_in_progress(req)
+        seen = loop.watch(req, tstream_readv_pdu_recv)
+        loop.settle()
+        assert seen.result == (-1, ENOMEM)
+
+    def test_the_request_below_a_queued_write_goes_first(self, top, loop, scripted):
+        """When the callback runs, the backend's request is gone; that of a plain write stays until it is received."""
+        queue = tevent_queue_create(top, "writes")
+        req = tstream_writev_queue_send(top, loop.ev, scripted.stream, queue, [b"x"])
+        freed = []
+        tevent_req_set_callback(req, lambda req: freed.extend(scripted.freed), None)
+        scripted.answer("writev", 1)
+        assert freed == ["writev"]
+        writing = writev(loop, top, scripted.stream, b"x")
+        scripted.answer("writev", 1)
+        assert scripted.freed == ["writev"]
+        assert tstream_writev_recv(writing) == (1, 0)
+        assert scripted.freed == ["writev", "writev"]
+
+    def test_the_request_below_a_monitor_goes_with_its_end(self, top, loop, scripted):
+        """It is gone before the callback, which is deferred."""
+        seen = loop.watch(monitor(loop, top, scripted.stream), tstream_monitor_recv)
+        scripted.answer("monitor", -1, EPROTO)
+        assert (scripted.freed, seen.calls) == (["monitor"], 0)
+        loop.settle()
+        assert seen.result == (-1, EPROTO)
 
     @EACH
     def test_a_request_finished_and_posted_by_the_backend(self, top, loop, scripted, name):

@@ -205,10 +205,11 @@ class TestBackendWithoutMemory:
     """A backend whose _send gives None."""
 
     def test_pdu_fails_with_enomem(self, ev: tevent_context, starved: tstream_context) -> None:
-        """The PDU is finished inside _send."""
+        """The PDU hears of it from the loop."""
         req = tstream_readv_pdu_send(ev, ev, starved, one_byte, None)
         assert req is not None
-        assert not tevent_req_is_in_progress(req)
+        assert tevent_req_is_in_progress(req)
+        assert tevent_loop_once(ev) == 0
         assert tstream_readv_pdu_recv(req) == (-1, errno.ENOMEM)
 
     def test_queued_operations_fail_with_enomem(
