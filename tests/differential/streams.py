@@ -66,6 +66,8 @@ THEMES = (
     "datagrams",
     "connect",
     "addresses",
+    "backends",
+    "backends",
 )
 
 
@@ -112,7 +114,9 @@ class AREA:
 
     def _learn(self, text: str, words: list[str]) -> None:
         name, what = words[:2]
-        if name == "died":
+        if name == "backend" and words[-1][0] == "b":
+            self._alive[words[-1]] = "breq"
+        elif name == "died":
             self._alive.pop(what, None)
             self._requests.pop(what, None)
             self._ended(what)
@@ -162,7 +166,7 @@ class AREA:
                 self._say("ctx", name, "r")
         if choices.chance(15):
             self._say("ev", "f")
-        if self._theme in ("queues", "datagrams"):
+        if self._theme in ("queues", "datagrams", "backends"):
             for name in QUEUES:
                 self._say("queue", name, self._context(choices))
         if self._theme in ("connect", "datagrams"):
@@ -176,6 +180,8 @@ class AREA:
         self._say("inet", "a4", "r", "ip", "null", 0)
         self._say("unixaddr", "a5", "r", "null")
         if self._theme == "connect":
+            self._say("inet", "m0", "r", choices.pick(("ip", "ipv4")), "null", 0)
+            self._say("unixaddr", "m1", "r", "null")
             for name, where in (("l0", "inet 2001"), ("l1", "unix $D/u1")):
                 if choices.chance(70):
                     self._say("listen", name, where, choices.pick((0, 1, 5)))
@@ -382,6 +388,37 @@ class AREA:
 
     _pdus = _streams
 
+    def _backends(self, choices: Choices) -> None:
+        free = [name for name in STREAMS[:2] if name not in self._alive]
+        waiting = self._living("breq")
+        kind = choices.integer(0, 99)
+        if free and (kind < 10 or len(free) == 2):
+            self._say("fake", free[0], self._context(choices), choices.pick(("", "", "nomonitor")))
+            self._alive[free[0]] = "stream"
+        elif "d0" not in self._alive and kind < 20:
+            self._say("dfake", "d0", self._context(choices))
+            self._alive["d0"] = "dgram"
+        elif waiting and kind < 40:
+            line = ("bdone", choices.pick(waiting), choices.pick((1, 0, 42, 7)))
+            self._say(*(line if choices.chance(70) else ("berror", line[1], choices.pick(ERRORS))))
+        elif kind < 55:
+            self._mode(choices)
+        elif kind < 65 and "d0" in self._alive:
+            self._dgram_operation(choices, "d0")
+        elif kind < 80:
+            self._queues(choices)
+        else:
+            self._operation(choices)
+
+    def _mode(self, choices: Choices) -> None:
+        target = choices.pick((*STREAMS[:2], "d0"))
+        slot = choices.pick(("read", "write", "disconnect", "monitor", "pending"))
+        if slot == "pending":
+            self._say("fmode", target, slot, "x", choices.pick((0, 5, -5, -32)))
+            return
+        mode = choices.pick(("wait", "done", "error", "null"))
+        self._say("fmode", target, slot, mode, choices.pick(ERRORS if mode == "error" else (3, 0, 9)))
+
     def _queues(self, choices: Choices) -> None:
         if choices.chance(8) and self._living("queue"):
             self._say(choices.pick(("qstop", "qstart", "qstart", "qlen")), choices.pick(self._living("queue")))
@@ -475,7 +512,7 @@ class AREA:
         name = f"a{self._number() % 12}"
         kind = choices.integer(0, 99)
         if kind < 50:
-            self._say("inet", name, "r", choices.pick(("ip", "ipv4")), "$H", choices.pick((0, 2001, 2002, 2003)))
+            self._say("inet", name, "r", choices.pick(("ip", "ipv4")), "$H", choices.pick((0, 2001, 2002)))
         elif kind < 60:
             self._say("inet", name, "r", choices.pick(("ip", "ipv4", "ipv6")), "null", 0)
         elif kind < 90:
@@ -562,9 +599,9 @@ class AREA:
             self._raws.append(f"l{n}")
         elif kind < 40:
             family = choices.pick(("inet", "unix"))
-            local, remote = self._address(choices), self._address(choices)
+            local, remote = self._local(choices, family), self._address(choices)
             if choices.chance(70):
-                local, remote = ("a4", choices.pick(("a0", "a1"))) if family == "inet" else ("a5", "a2")
+                remote = choices.pick(("a0", "a1")) if family == "inet" else "a2"
             request = f"n{n}"
             self._requests[request] = ("connect", "")
             script = self._script(choices, request, 2)
@@ -588,6 +625,20 @@ class AREA:
             self._streams(choices)
         else:
             self._say("turn", self._event(choices))
+
+    def _local(self, choices: Choices, family: str) -> str:
+        """A local address; one with a port is used once, as the kernel remembers what was connected for a while."""
+        kind = choices.integer(0, 9)
+        if kind <= 5:
+            return "m0" if family == "inet" else "m1"
+        if kind == 6:
+            return "m1" if family == "inet" else "m0"
+        name = f"m{3 + self._number()}"
+        if family == "inet":
+            self._say("inet", name, "r", "ipv4", "$H", choices.pick((0, 3000 + self._numbers)))
+        else:
+            self._say("unixaddr", name, "r", f"$D/c{self._numbers}")
+        return name
 
     # Addresses.
 

@@ -81,7 +81,7 @@ from tsocket import (
     tstream_writev_send,
 )
 
-from .streams_address import Addresses
+from .streams_fake import Fakes, fake
 from .streams_world import DISCONNECT, MONITOR, OTHER, PATTERN, READ, WRITE, Request, Target, bytes_shown, no_delay
 
 PDU_VECTORS_MAX = 50
@@ -100,7 +100,7 @@ RECEIVE = {
 }
 
 
-class Streams(Addresses):
+class Streams(Fakes):
     """One program."""
 
     def started(self, r: Request, t: Target | None, ev: Any, req: Any) -> None:
@@ -477,7 +477,9 @@ class Streams(Addresses):
         if found is None:
             return
         mem_ctx, context, t = found
-        if self._kept_off(t, READ, context, 0) and self.skip():
+        state = t.ptr.private_data
+        ends_at_once = not self.newer and isinstance(state, fake) and state.modes[READ][0] != "wait"
+        if (self._kept_off(t, READ, context, 0) or ends_at_once) and self.skip():
             return
         r = Request(name, "recvfrom", READ, True, script)
         r.local_name = address
@@ -554,7 +556,7 @@ class Streams(Addresses):
             return
         text = tsocket_address_string(src, None)
         self.saw(
-            f"{r.name} ret={n} {bytes_shown(bytes(buf))} from {'nobody' if text is None else self.shown(text, True)} "
+            f"{r.name} ret={n} {bytes_shown(bytes(buf)[:n])} from {'nobody' if text is None else self.shown(text, True)} "
             f"parents {self.name_of(talloc_parent(buf))} {self.name_of(talloc_parent(src))} "
             f"sizes {talloc_get_size(buf)} {talloc_get_name(buf)}"
         )
@@ -588,7 +590,7 @@ class Streams(Addresses):
 
     def op_free(self, name: str) -> None:
         obj = self.get(name)
-        if obj is None or self.in_vector or self.kind(name) in ("ev", "vector"):
+        if obj is None or self.in_vector or self.kind(name) in ("ev", "vector", "breq"):
             return
         if self._undefined_to_free(obj) and self.skip():
             return
@@ -598,12 +600,12 @@ class Streams(Addresses):
     def op_steal(self, name: str, ctx: str) -> None:
         obj = self.get(name)
         known, mem_ctx = self.parent(ctx)
-        if obj is not None and known and not self.in_vector and self.kind(name) not in ("ctx", "ev", "vector"):
+        if obj is not None and known and not self.in_vector and self.kind(name) not in ("ctx", "ev", "vector", "breq"):
             talloc_steal(mem_ctx, obj)
 
     def op_parent(self, name: str) -> None:
         obj = self.get(name)
-        if obj is not None:
+        if obj is not None and self.kind(name) != "breq":
             self.saw(f"parent {self.name_of(talloc_parent(obj))} name {talloc_get_name(obj)}")
 
     def op_inprog(self, name: str) -> None:

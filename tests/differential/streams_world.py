@@ -195,7 +195,7 @@ class Ends(Interpreter):
         self.about: dict[int, Any] = {}  # id of a chunk's object -> Target, Request, or whether the kernel made it
         self.keep: list[Any] = []
         self.copies: list[Any] = []
-        self.vectors_made = 0
+        self.vectors_made = self.fakes_made = 0
         self.contexts: set[str] = set()
         self.plans: dict[str, list[str]] = {}
         self.transfers = 0

@@ -56,6 +56,8 @@ struct target {
 	bool tainted;
 	/* The other end, if that is a stream too. */
 	struct target *twin;
+	/* The state of a backend of the driver's own. */
+	struct fake *fake;
 	struct tevent_context *ev;
 };
 
@@ -757,6 +759,7 @@ static void op_pending(int argc, char **argv)
 	saw("pending %zd e=%d", n, n == -1 ? errno : 0);
 }
 
+#include "streams_fake.h"
 #include "streams_dgram.h"
 
 /* --- results ---------------------------------------------------------------------------------------------------- */
@@ -886,7 +889,8 @@ static void op_free(int argc, char **argv)
 {
 	struct object *object = object_find(argv[1]);
 
-	if (object == NULL || in_vector || strcmp(object->kind, "ev") == 0 || strcmp(object->kind, "vector") == 0) {
+	if (object == NULL || in_vector || strcmp(object->kind, "ev") == 0 || strcmp(object->kind, "vector") == 0 ||
+	    strcmp(object->kind, "breq") == 0) {
 		return;
 	}
 	if (undefined_to_free(object->ptr) && skip()) {
@@ -903,7 +907,7 @@ static void op_steal(int argc, char **argv)
 	TALLOC_CTX *mem_ctx;
 
 	if (object == NULL || strcmp(object->kind, "ctx") == 0 || strcmp(object->kind, "ev") == 0 ||
-	    strcmp(object->kind, "vector") == 0 || in_vector ||
+	    strcmp(object->kind, "vector") == 0 || strcmp(object->kind, "breq") == 0 || in_vector ||
 	    !parent_get(argv[2], &mem_ctx)) {
 		return;
 	}
@@ -914,7 +918,7 @@ static void op_parent(int argc, char **argv)
 {
 	struct object *object = object_find(argv[1]);
 
-	if (object != NULL) {
+	if (object != NULL && strcmp(object->kind, "breq") != 0) {
 		saw("parent %s name %s", object_name(talloc_parent(object->ptr)), talloc_get_name(object->ptr));
 	}
 }
@@ -1069,11 +1073,11 @@ static void op_rshut(int argc, char **argv)
 }
 
 static const struct operation operations[] = {
-	{ "accept", op_accept }, { "badfd", op_badfd }, { "cancel", op_cancel }, { "change", op_change },
+	{ "accept", op_accept }, { "badfd", op_badfd }, { "bdone", op_bdone }, { "berror", op_bdone }, { "cancel", op_cancel }, { "change", op_change },
 	{ "connect", op_connect }, { "copy", op_copy }, { "ctx", op_ctx }, { "dbad", op_dbad },
-	{ "ddisconnect", op_ddisconnect }, { "dgram", op_dgram }, { "disconnect", op_disconnect },
+	{ "ddisconnect", op_ddisconnect }, { "dfake", op_dfake }, { "dgram", op_dgram }, { "disconnect", op_disconnect },
 	{ "doptimize", op_doptimize }, { "dpair", op_dpair }, { "endtime", op_endtime }, { "ev", op_ev },
-	{ "exists", op_exists }, { "failfirst", op_failfirst }, { "file", op_file }, { "free", op_free },
+	{ "exists", op_exists }, { "failfirst", op_failfirst }, { "fake", op_fake }, { "file", op_file }, { "fmode", op_fmode }, { "free", op_free },
 	{ "hostport", op_hostport }, { "inet", op_inet }, { "inprog", op_inprog }, { "isinet", op_isinet },
 	{ "listen", op_listen }, { "monitor", op_monitor }, { "optimize", op_optimize }, { "parent", op_parent },
 	{ "pdu", op_pdu }, { "pduq", op_pduq }, { "pending", op_pending }, { "pipe", op_pipe }, { "qlen", op_qlen },
