@@ -177,7 +177,8 @@ STREAMS: tuple[Known, ...] = (
         "streams",
         "In the older library a request keeps its stream busy until it is received; freeing the stream receives it.",
         "kept_off(): no second operation of a kind, and no disconnect, while a finished one is not received; "
-        "undefined_to_free(): such a stream is not freed without it; done(): received at once if a helper waits.",
+        "undefined_to_free(): such a stream is not freed without it; done(): received at once if a helper waits; "
+        "made-up backends do not refuse to make a request.",
         _OLDER,
     ),
     Known(
@@ -189,7 +190,8 @@ STREAMS: tuple[Known, ...] = (
     Known(
         "streams",
         "A recvfrom that ends inside its send function stays in progress in the older library until the loop runs.",
-        "`early` requests: not looked at, received or given a time before their callback, nor their socket used.",
+        "`early` requests: not looked at, received or given a time before their callback, nor their socket used; no "
+        "recvfrom of a made-up backend that ends at once.",
         _OLDER,
     ),
     Known(
