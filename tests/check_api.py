@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 TABLES = pathlib.Path(__file__).resolve().parent / "api"
 
+# The groups of names (the tables' column "module") that are still to be built. Who builds one takes it off here: that a
+# name is there although its group is listed is a fault, too.
+NOT_YET = {"tsocket.gensec", "tsocket.npa", "tsocket.npa_ndr", "tsocket.smb_np", "tsocket.tls"}
+# ... but for these names, which were built with another group.
+BUILT_ELSEWHERE = {"tstream_u32_read_recv", "tstream_u32_read_send"}
+
 
 class Entry(NamedTuple):
     """One line of a table."""
@@ -37,9 +43,19 @@ class Entry(NamedTuple):
     table: str
     name: str
     kind: str
-    package: str
+    module: str
     parameters: tuple[str, ...]
     returns: str
+
+    @property
+    def package(self) -> str:
+        """The package that exports the name."""
+        return self.module.partition(".")[0]
+
+    @property
+    def awaited(self) -> bool:
+        """It is not built yet."""
+        return self.module in NOT_YET and self.name not in BUILT_ELSEWHERE
 
 
 def read_tables(wanted: list[str] | None = None) -> Iterator[Entry]:
@@ -50,8 +66,7 @@ def read_tables(wanted: list[str] | None = None) -> Iterator[Entry]:
         with path.open(encoding="utf-8", newline="") as lines:
             for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
                 parameters = tuple(p.strip() for p in row["parameters"].split(",") if p.strip())
-                package = row["module"].partition(".")[0]
-                yield Entry(path.stem, row["name"], row["kind"], package, parameters, row["returns"])
+                yield Entry(path.stem, row["name"], row["kind"], row["module"], parameters, row["returns"])
 
 
 def _differing_parameters(entry: Entry, thing: object) -> str | None:
@@ -84,6 +99,8 @@ def fault(entry: Entry, package: ModuleType) -> str | None:
     """What keeps *package* from having *entry* as the table has it, or None."""
     if entry.kind == "callback":
         return None  # the type of a function that users write: nothing to export
+    if entry.awaited:
+        return f"is there, but {entry.module} is listed as not yet built" if hasattr(package, entry.name) else None
     if entry.name not in package.__all__:
         return "not in __all__" if hasattr(package, entry.name) else "missing"
     thing = getattr(package, entry.name)
@@ -113,7 +130,9 @@ def main() -> int:
     """Print one line a table and what is wrong; 1 if anything is."""
     parser = argparse.ArgumentParser(description="Compare the exported names with the tables of C names.")
     parser.add_argument("--all", action="store_true", help="print every fault, not only the first ten of a table")
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help="talloc_py, tevent_loop, tevent_req, tsocket")
+    parser.add_argument(
+        "tables", nargs="*", metavar="TABLE", help="talloc_py, tevent_loop, tevent_req, tsocket, virtual"
+    )
     options = parser.parse_args()
     entries = list(read_tables(options.tables))
     anything = False
@@ -121,7 +140,9 @@ def main() -> int:
         mine = [entry for entry in entries if entry.table == table]
         wrong = faults(mine)
         anything |= bool(wrong)
-        print(f"{table}: {len(mine) - len(wrong)} of {len(mine)} names agree")
+        awaited = sum(entry.awaited for entry in mine)
+        note = f", {awaited} are not built yet" if awaited else ""
+        print(f"{table}: {len(mine) - awaited - len(wrong)} of {len(mine)} names agree{note}")
         for line in wrong if options.all else wrong[:10]:
             print(f"  {line}")
     return int(anything)

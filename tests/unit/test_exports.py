@@ -12,15 +12,27 @@ from typing import Any
 
 import pytest
 
+import tevent.ntstatus
+import tsocket
+import tsocket._virtual
+
 CHECK = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "check_api.py"))
 ENTRIES: list[Any] = list(CHECK["read_tables"]())
 PACKAGES = ("talloc_py", "tevent", "tsocket")
 
 # Modules of the standard library whose import costs more than the packages themselves.
-SLOW = {"asyncio", "dataclasses", "inspect", "re", "selectors", "socket", "threading", "typing"}
+SLOW = {"asyncio", "dataclasses", "hashlib", "inspect", "re", "selectors", "socket", "ssl", "threading", "typing"}
 
 # Names that the packages export although the tables do not have them, each with the reason.
-BEYOND_THE_TABLES: dict[str, dict[str, str]] = {"talloc_py": {}, "tevent": {}, "tsocket": {}}
+STATUSES = {name for name in tevent.ntstatus.__all__ if name.startswith(("NTSTATUS", "NT_STATUS", "STATUS_"))}
+BEYOND_THE_TABLES: dict[str, dict[str, str]] = {
+    "talloc_py": {},
+    "tevent": {},
+    "tsocket": dict.fromkeys(
+        STATUSES | {"tevent_req_nterror", "map_nt_error_from_unix_common"},
+        "what the virtual sockets answer with; exported again, so that one import will do",
+    ),
+}
 
 
 @pytest.mark.parametrize("table", sorted({entry.table for entry in ENTRIES}))
@@ -35,6 +47,26 @@ def test_nothing_else_is_exported(name: str) -> None:
     package = importlib.import_module(name)
     known = {entry.name for entry in ENTRIES if entry.package == name} | BEYOND_THE_TABLES[name].keys()
     assert sorted(set(package.__all__) - known) == []
+
+
+def test_what_tsocket_exports_again() -> None:
+    """Every status that tevent has, and what goes with them, can be had from tsocket too."""
+    assert sorted(BEYOND_THE_TABLES["tsocket"].keys() - set(tsocket.__all__)) == []
+
+
+def test_lazy_names() -> None:
+    """A name of a virtual socket is exported exactly if the module that is said to have it does have it."""
+    homes = tsocket._virtual.HOMES
+    listed = [name for names in homes.values() for name in names]
+    assert len(listed) == len(set(listed))
+    assert sorted(set(listed) - set(tsocket.__all__)) == []
+    assert set(listed) | set(tsocket.__all__) <= set(dir(tsocket))
+    for module, names in homes.items():
+        home = importlib.import_module(f"tsocket.{module}")
+        assert sorted(set(names) - set(home.__all__)) == []
+        assert all(getattr(tsocket, name) is getattr(home, name) for name in names)
+    with pytest.raises(AttributeError, match="'tsocket' has no attribute 'nonsense'"):
+        tsocket.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("name", PACKAGES)
@@ -64,9 +96,21 @@ def test_star_imports_do_not_collide() -> None:
 )
 def test_import_is_cheap(name: str, unwanted: set[str]) -> None:
     """Importing a package loads neither a package above it nor the slow modules of the standard library."""
-    code = f"import sys, {name}; print(*sorted(sys.modules))"
-    run = subprocess.run([sys.executable, "-S", "-c", PATH_PREAMBLE + code], capture_output=True, text=True, check=True)
-    assert unwanted & set(run.stdout.split()) == set()
+    assert unwanted & loaded_by(f"import {name}") == set()
+
+
+def test_import_of_everything_is_cheap() -> None:
+    """A star import loads the modules of the virtual sockets, but not what those need when they are used."""
+    loaded = loaded_by("from tsocket import *")
+    assert {f"tsocket.{module}" for module in tsocket._virtual.HOMES} <= loaded
+    assert (SLOW | {"cryptography", "gssapi", "smbprotocol", "spnego"}) & loaded == set()
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after *code*."""
+    code = f"{PATH_PREAMBLE}{code}; import sys; print(*sorted(sys.modules))"
+    run = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
 
 
 # -S keeps a site-packages .pth file from importing things of its own; the search path is then handed over.
