@@ -202,6 +202,12 @@ STREAMS: tuple[Known, ...] = (
     ),
     Known(
         "streams",
+        "The older library keeps the descriptor of a connection that failed until the request is received.",
+        "`crowd` says skip while a connect request is outstanding, and `connect` while there is no descriptor left.",
+        _OLDER,
+    ),
+    Known(
+        "streams",
         "With a blocked write, the older library also waits for input, takes up to a second to see an error, and its "
         "errno may be another one.",
         "peer_must_stay(): the raw end does not fail while its stream writes; kept_off(): no write that may block "

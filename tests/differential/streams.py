@@ -273,6 +273,9 @@ class AREA:
         elif kind < 85:
             self._say("pipe", name, context, raw, choices.pick("rw"))
         elif kind < 97 and len(free) > 1:
+            if choices.chance(15):
+                self._say("crowd", 1)
+                self._ahead += [f"twins {name} {context} {free[1]} r", "crowd 0"]
             self._say("twins", name, context, free[1], self._context(choices))
             return
         else:
@@ -507,6 +510,8 @@ class AREA:
     def _address(self, choices: Choices) -> str:
         """An address that datagrams and connections may use."""
         known = self._living("addr")
+        if choices.chance(3):
+            self._say("crowd", choices.pick("10"))
         if known and choices.chance(50):
             return choices.pick(known)
         name = f"a{self._number() % 12}"

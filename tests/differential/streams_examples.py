@@ -472,6 +472,77 @@ EACH = {
         recv n5
         file $D/f
     """,
+    "no descriptor left": """
+        inet a0 r ipv4 $H 2001
+        unixaddr a1 r null
+        unixaddr a2 r $D/u1
+        twins s0 r s1 r
+        crowd 1
+        twins s2 r s3 r
+        dgram d0 r inet a0 none
+        dgram d1 r unix a1 none
+        connect n1 r e inet a0 a0 s2 a3 K1
+        connect n2 r e unix a1 a2 s3 a3 K1
+        turn e
+        turn e
+        free s0
+        dgram d2 r unix a2 none
+        twins s4 r s5 r
+        crowd 0
+        dgram d0 r inet a0 none
+    """,
+    "backends": """
+        fake s0 r
+        dfake d0 r
+        queue q0 r
+        readv n1 r e s0 2,3 K1
+        writev n2 r e s0 4 K2
+        disconnect n3 r e s0 K3
+        bdone b0 5
+        berror b1 71
+        recv n1
+        recv n2
+        fmode s0 read done 9
+        vectors V1 1 2,2 .
+        pdu n4 r e s0 V1 K4
+        turn e
+        turn e
+        turn e
+        recv n4
+        fmode s0 pending x -5
+        pending s0
+        writevq n5 r e s0 q0 3 K5
+        writevq n6 r e s0 q0 3 K6
+        bdone b4 3
+        recv n5
+        free n5
+        turn e
+        sendto n7 r e d0 4 none K7
+        recvfrom n8 r e d0 a0 K8
+        ddisconnect n9 r e d0 K9
+        bdone b6 4
+        bdone b7 2
+        turn e
+        turn e
+        recv n7
+        recv n8
+        disconnect n10 r e s0 K10
+        free s0
+        turn e
+        fake s1 r nomonitor
+        fmode s1 pending x -5
+        monitor n11 r e s1 K11
+        fmode s1 pending x 0
+        monitor n12 r e s1 K12
+        fmode s1 write error 32
+        writev n13 r e s1 1 K13
+        turn e
+        turn e
+        turn e
+        recv n11
+        recv n12
+        recv n13
+    """,
     "received twice": """
         unix s0 r p1
         writev n1 r e s0 1 K1

@@ -129,11 +129,6 @@ class Streams(Fakes):
             r.received_at_once = True
         self.run_script(r.script)
 
-    def _helper_waits(self, t: Target | None, slot: int) -> bool:
-        return any(
-            r.target is t and not r.direct and not r.at_once and r.slot == slot and r.runs for r in self.requests
-        )
-
     def _vector(self, r: Request, text: str, fill: bool) -> list[Any] | None:
         data = self.pattern_next(len(PATTERN) // 2) if fill else b""
         if text == "none":
@@ -269,12 +264,14 @@ class Streams(Fakes):
         if found is None or plan not in self.plans:
             return
         mem_ctx, context, t = found
-        if (self._kept_off(t, READ, context, 0) or self._is_stale(queue)) and self.skip():
+        at_once = queue is None or self._starts_at_once(queue)
+        kept_off = self._kept_off(t, READ, context, 0) or self._is_stale(queue) or (t.odd and not at_once)
+        if kept_off and self.skip():
             return
         r = Request(name, "pdu" if queue is None else "pduq", READ, False, script)
         r.queue = queue
         r.vectors = self.plans[plan]
-        r.at_once = queue is None or self._starts_at_once(queue)
+        r.at_once = at_once
         if queue is None:
             req = tstream_readv_pdu_send(mem_ctx, context, t.ptr, self._next_vector, r)
         else:
@@ -343,7 +340,7 @@ class Streams(Fakes):
 
     def op_unix(self, name: str, ctx: str, raw: str, size: str = "0") -> None:
         known, mem_ctx = self.parent(ctx)
-        if not known or self.in_vector:
+        if not known or self.in_vector or self.crowded:
             return
         one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         if int(size):
@@ -353,7 +350,7 @@ class Streams(Fakes):
 
     def op_tcp(self, name: str, ctx: str, raw: str) -> None:
         known, mem_ctx = self.parent(ctx)
-        if not known or self.in_vector:
+        if not known or self.in_vector or self.crowded:
             return
         self.inet_used = True
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -368,7 +365,7 @@ class Streams(Fakes):
 
     def op_pipe(self, name: str, ctx: str, raw: str, how: str) -> None:
         known, mem_ctx = self.parent(ctx)
-        if known and not self.in_vector:
+        if known and not self.in_vector and not self.crowded:
             fds = os.pipe()
             reads = how == "r"
             self._wire(name, mem_ctx, fds[not reads], raw, fds[reads])
@@ -401,6 +398,8 @@ class Streams(Fakes):
         context = self.get(ev, "ev")
         mine, peer = self.get(local, "addr"), self.get(remote, "addr")
         if not known or context is None or mine is None or peer is None or self.in_vector:
+            return
+        if self.crowded and not self.newer and self.skip():
             return
         inet = family == "inet"
         self.inet_used |= inet
@@ -437,7 +436,7 @@ class Streams(Fakes):
 
     def op_dpair(self, name: str, ctx: str, raw: str) -> None:
         known, mem_ctx = self.parent(ctx)
-        if known:
+        if known and not self.crowded:
             one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
             one.setblocking(False)
             self.add_raw(raw, two.detach())
@@ -555,8 +554,9 @@ class Streams(Fakes):
             self.saw(f"{r.name} ret=-1 e={err}")
             return
         text = tsocket_address_string(src, None)
+        sender = "nobody" if text is None else self.shown(text, True)
         self.saw(
-            f"{r.name} ret={n} {bytes_shown(bytes(buf)[:n])} from {'nobody' if text is None else self.shown(text, True)} "
+            f"{r.name} ret={n} {bytes_shown(bytes(buf)[:n])} from {sender} "
             f"parents {self.name_of(talloc_parent(buf))} {self.name_of(talloc_parent(src))} "
             f"sizes {talloc_get_size(buf)} {talloc_get_name(buf)}"
         )
@@ -666,6 +666,8 @@ class Streams(Fakes):
         self.settle()
 
     def op_ev(self, name: str) -> None:
+        if self.crowded:
+            return
         self.add(name, "ev", tevent_context_init_byname(None, "epoll"))
         self.contexts.add("f")
 

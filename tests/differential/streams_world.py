@@ -8,6 +8,7 @@ The words are those of ``c/streams.h`` and of the first half of ``c/streams.c``.
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import struct
@@ -51,13 +52,14 @@ class World:
         self.us = START_US
         self.ranks: dict[int, tuple[int, int]] | None = None if newer else {}  # descriptor -> inode, rank
         self._created = 0
+        self.crowded = False
         self._aborted = aborted
         self._saved = tevent_sys.now_us, tevent_sys.epoll
         tevent_sys.now_us = lambda: self.us
         tevent_sys.epoll = self._epoll
 
     def note_descriptors(self) -> None:
-        if self.ranks is None:
+        if self.ranks is None or self.crowded:
             return
         for fd in sorted(map(int, os.listdir("/proc/self/fd"))):
             try:
@@ -196,6 +198,8 @@ class Ends(Interpreter):
         self.keep: list[Any] = []
         self.copies: list[Any] = []
         self.vectors_made = self.fakes_made = 0
+        self.crowded = False
+        self.limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.contexts: set[str] = set()
         self.plans: dict[str, list[str]] = {}
         self.transfers = 0
@@ -211,6 +215,7 @@ class Ends(Interpreter):
         self.add("e", "ev", tevent_context_init_byname(None, "epoll"))
 
     def finish(self) -> None:
+        self._uncrowd()
         for last in (False, True):
             for _, kind, obj in list(self._objects):
                 if obj._talloc_chunk.obj is obj and (last or kind != "ev"):
@@ -226,6 +231,7 @@ class Ends(Interpreter):
 
     def close(self) -> None:
         self.over = True
+        self._uncrowd()
         # A new abort function that raises would leave chunks behind; what is broken is of no interest any more.
         for _ in range(2):
             for _, kind, obj in self._objects:
@@ -301,7 +307,7 @@ class Ends(Interpreter):
         return raw
 
     def settle(self) -> None:
-        if not self.inet_used:
+        if not self.inet_used or (self.crowded and self.marker is None):
             return
         if self.marker is None:
             self.marker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -354,7 +360,7 @@ class Ends(Interpreter):
 
     def op_accept(self, name: str, listener: str) -> None:
         raw = self.raws.get(listener)
-        if raw is None:
+        if raw is None or self.crowded:
             return
         try:
             sock = socket.socket(fileno=raw.fd)
@@ -386,6 +392,8 @@ class Ends(Interpreter):
         return sock.detach(), 0
 
     def op_listen(self, name: str, family: str, where: str, backlog: str) -> None:
+        if self.crowded:
+            return
         fd, err = self._socket(family, socket.SOCK_STREAM, where)
         if fd != -1:
             sock = socket.socket(fileno=fd)
@@ -399,6 +407,8 @@ class Ends(Interpreter):
             self.add_raw(name, fd)
 
     def op_rdgram(self, name: str, family: str, where: str) -> None:
+        if self.crowded:
+            return
         fd, err = self._socket(family, socket.SOCK_DGRAM, where)
         self.saw(f"{name} bound e={err}")
         if fd != -1:
@@ -461,6 +471,8 @@ class Ends(Interpreter):
         raw = self.raws.get(name)
         if raw is None or (self._peer_must_stay(raw) and self.skip()):
             return
+        if how[:1] == "r" and raw.peer is not None and self._helper_waits(raw.peer, READ) and self.skip():
+            return
         try:
             sock = socket.socket(fileno=raw.fd)
             try:
@@ -476,7 +488,25 @@ class Ends(Interpreter):
                 raw.peer.odd_failed |= self._writes(raw.peer)
         self.settle()
 
+    def op_crowd(self, on: str) -> None:
+        connecting = any(r.type == "connect" and r.lives and not r.received for r in self.requests)
+        if on == "1" and connecting and not self.newer and self.skip():
+            return
+        self.settle()
+        self._uncrowd()
+        if on == "1":
+            lowest = os.dup(0)
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, self.limits[1]))
+            self.crowded = self.world.crowded = True
+
+    def _uncrowd(self) -> None:
+        self.crowded = self.world.crowded = False
+        resource.setrlimit(resource.RLIMIT_NOFILE, self.limits)
+
     def op_file(self, path: str) -> None:
+        if self.crowded:
+            return
         try:
             os.close(os.open(self.meant(path), os.O_CREAT | os.O_WRONLY, 0o600))
         except OSError:
@@ -512,6 +542,11 @@ class Ends(Interpreter):
             if any(r.target is t and r.slot != DISCONNECT and r.runs for r in self.requests):
                 return False
         return True
+
+    def _helper_waits(self, t: Target | None, slot: int) -> bool:
+        return any(
+            r.target is t and not r.direct and not r.at_once and r.slot == slot and r.runs for r in self.requests
+        )
 
     def _is_stale(self, queue: Any) -> bool:
         if queue is None or tevent_queue_length(queue):

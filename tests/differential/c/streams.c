@@ -488,18 +488,20 @@ static void pdu(char **argv, bool queued)
 	char **vectors = plan_get(argv[5 + queued]);
 	struct request *r;
 	struct tevent_req *req;
+	bool at_once;
 
 	if (!parent_get(argv[2], &mem_ctx) || ev == NULL || t == NULL || vectors == NULL || in_vector ||
 	    (queued && queue == NULL)) {
 		return;
 	}
-	if ((kept_off(t, READ, ev, 0) || (queued && queue_is_stale(queue))) && skip()) {
+	at_once = !queued || (tevent_queue_length(queue) == 0 && tevent_queue_running(queue));
+	if ((kept_off(t, READ, ev, 0) || (queued && queue_is_stale(queue)) || (t->odd && !at_once)) && skip()) {
 		return;
 	}
 	r = request_new(argv[1], queued ? "pduq" : "pdu", READ, false, argv[6 + queued]);
 	r->queue = queue;
 	r->vectors = vectors;
-	r->at_once = !queued || (tevent_queue_length(queue) == 0 && tevent_queue_running(queue));
+	r->at_once = at_once;
 	req = queued ? tstream_readv_pdu_queue_send(mem_ctx, ev, t->ptr, queue, next_vector, r)
 		     : tstream_readv_pdu_send(mem_ctx, ev, t->ptr, next_vector, r);
 	request_started(r, t, ev, req);
@@ -625,7 +627,7 @@ static void op_unix(int argc, char **argv)
 	TALLOC_CTX *mem_ctx;
 	int fds[2], size = atoi(argv[4]);
 
-	if (!parent_get(argv[2], &mem_ctx) || in_vector || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1) {
+	if (!parent_get(argv[2], &mem_ctx) || in_vector || crowded || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == -1) {
 		return;
 	}
 	if (size > 0) {
@@ -642,7 +644,7 @@ static void op_tcp(int argc, char **argv)
 	TALLOC_CTX *mem_ctx;
 	int listener, fd, raw;
 
-	if (!parent_get(argv[2], &mem_ctx) || in_vector) {
+	if (!parent_get(argv[2], &mem_ctx) || in_vector || crowded) {
 		return;
 	}
 	listener = raw_inet_socket(SOCK_STREAM, own_host, 0);
@@ -662,7 +664,7 @@ static void op_pipe(int argc, char **argv)
 	int fds[2];
 	bool reads = argv[4][0] == 'r';
 
-	if (parent_get(argv[2], &mem_ctx) && !in_vector && pipe2(fds, O_CLOEXEC) == 0) {
+	if (parent_get(argv[2], &mem_ctx) && !in_vector && !crowded && pipe2(fds, O_CLOEXEC) == 0) {
 		wire(argv[1], mem_ctx, fds[!reads], argv[3], fds[reads]);
 		target_get(argv[1], false)->odd = true;
 		target_get(argv[1], false)->pipe_end = reads ? 'r' : 'w';
@@ -715,6 +717,9 @@ static void op_connect(int argc, char **argv)
 	bool inet = argv[4][0] == 'i';
 
 	if (!parent_get(argv[2], &mem_ctx) || ev == NULL || local == NULL || remote == NULL || in_vector) {
+		return;
+	}
+	if (!NEWER && crowded && skip()) {
 		return;
 	}
 	inet_used |= inet;
@@ -1026,6 +1031,9 @@ static void op_turn(int argc, char **argv)
 
 static void op_ev(int argc, char **argv)
 {
+	if (crowded) {
+		return;
+	}
 	object_add(argv[1], "ev", tevent_context_init(NULL));
 	two_contexts = true;
 }
@@ -1057,6 +1065,9 @@ static void op_rshut(int argc, char **argv)
 	if (raw == NULL || (peer_must_stay(raw) && skip())) {
 		return;
 	}
+	if (argv[2][0] == 'r' && raw->peer != NULL && helper_waits(raw->peer, READ) && skip()) {
+		return;
+	}
 	if (shutdown(raw->fd, argv[2][0] == 'r' ? SHUT_RD : argv[2][0] == 'w' ? SHUT_WR : SHUT_RDWR) == -1) {
 		saw("shutdown e=%d", errno);
 	}
@@ -1074,7 +1085,7 @@ static void op_rshut(int argc, char **argv)
 
 static const struct operation operations[] = {
 	{ "accept", op_accept }, { "badfd", op_badfd }, { "bdone", op_bdone }, { "berror", op_bdone }, { "cancel", op_cancel }, { "change", op_change },
-	{ "connect", op_connect }, { "copy", op_copy }, { "ctx", op_ctx }, { "dbad", op_dbad },
+	{ "connect", op_connect }, { "copy", op_copy }, { "crowd", op_crowd }, { "ctx", op_ctx }, { "dbad", op_dbad },
 	{ "ddisconnect", op_ddisconnect }, { "dfake", op_dfake }, { "dgram", op_dgram }, { "disconnect", op_disconnect },
 	{ "doptimize", op_doptimize }, { "dpair", op_dpair }, { "endtime", op_endtime }, { "ev", op_ev },
 	{ "exists", op_exists }, { "failfirst", op_failfirst }, { "fake", op_fake }, { "file", op_file }, { "fmode", op_fmode }, { "free", op_free },

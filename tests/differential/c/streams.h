@@ -200,11 +200,14 @@ static int really_poll(int fd, short events, int timeout_ms)
 	return syscall(SYS_ppoll, &p, 1, &ts, NULL, 0);
 }
 
+/* No descriptor can be made. */
+static bool crowded;
+
 static void settle(void)
 {
 	char byte = 0;
 
-	if (!inet_used) {
+	if (!inet_used || (crowded && marker[0] == -1)) {
 		return;
 	}
 	if (marker[0] == -1) {
@@ -332,7 +335,7 @@ static void op_accept(int argc, char **argv)
 	struct raw *listener = raw_get(argv[2]);
 	int fd;
 
-	if (listener == NULL) {
+	if (listener == NULL || crowded) {
 		return;
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -372,10 +375,14 @@ static int raw_unix_socket(int kind, const char *path)
 /* listen L inet PORT BACKLOG; listen L unix PATH BACKLOG */
 static void op_listen(int argc, char **argv)
 {
-	int fd = strcmp(argv[2], "inet") == 0 ? raw_inet_socket(SOCK_STREAM, own_host, atoi(argv[3]))
-					      : raw_unix_socket(SOCK_STREAM, meant(argv[3]));
-	int err = fd == -1 ? errno : 0;
+	int fd, err;
 
+	if (crowded) {
+		return;
+	}
+	fd = strcmp(argv[2], "inet") == 0 ? raw_inet_socket(SOCK_STREAM, own_host, atoi(argv[3]))
+					  : raw_unix_socket(SOCK_STREAM, meant(argv[3]));
+	err = fd == -1 ? errno : 0;
 	if (fd != -1 && listen(fd, atoi(argv[4])) == -1) {
 		err = errno;
 	}
@@ -386,9 +393,13 @@ static void op_listen(int argc, char **argv)
 /* rdgram R inet PORT; rdgram R unix PATH: a datagram socket */
 static void op_rdgram(int argc, char **argv)
 {
-	int fd = strcmp(argv[2], "inet") == 0 ? raw_inet_socket(SOCK_DGRAM, own_host, atoi(argv[3]))
-					      : raw_unix_socket(SOCK_DGRAM, meant(argv[3]));
+	int fd;
 
+	if (crowded) {
+		return;
+	}
+	fd = strcmp(argv[2], "inet") == 0 ? raw_inet_socket(SOCK_DGRAM, own_host, atoi(argv[3]))
+					  : raw_unix_socket(SOCK_DGRAM, meant(argv[3]));
 	saw("%s bound e=%d", argv[1], fd == -1 ? errno : 0);
 	raw_add(argv[1], fd);
 }
@@ -431,8 +442,12 @@ static void op_rrecv(int argc, char **argv)
 /* file PATH; folder PATH; unlink PATH */
 static void op_file(int argc, char **argv)
 {
-	int fd = open(meant(argv[1]), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+	int fd;
 
+	if (crowded) {
+		return;
+	}
+	fd = open(meant(argv[1]), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	saw("file %s", fd == -1 ? "no" : "yes");
 	close(fd);
 }
@@ -440,6 +455,33 @@ static void op_file(int argc, char **argv)
 static void op_unlink(int argc, char **argv)
 {
 	saw("unlink %d", unlink(meant(argv[1])) == -1 ? errno : 0);
+}
+
+/* The older library keeps the descriptor of a failed connection until the request is received. */
+static bool connecting(void);
+
+/* crowd 1|0: from now on there are as many descriptors as there may be, or no longer */
+static void op_crowd(int argc, char **argv)
+{
+	struct rlimit limit;
+	int lowest;
+
+	if (argv[1][0] == '1' && connecting()) {
+		saw("skip");
+		return;
+	}
+	settle();
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	crowded = false;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (argv[1][0] == '1') {
+		lowest = dup(0);
+		close(lowest);
+		limit.rlim_cur = lowest;
+		crowded = true;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 static void op_exists(int argc, char **argv)

@@ -16,7 +16,7 @@ static void op_dpair(int argc, char **argv)
 	TALLOC_CTX *mem_ctx;
 	int fds[2];
 
-	if (parent_get(argv[2], &mem_ctx) &&
+	if (parent_get(argv[2], &mem_ctx) && !crowded &&
 	    socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0) {
 		int ret = tdgram_bsd_existing_socket(mem_ctx, fds[0], &dgram);
 		raw_add(argv[3], fds[1]);
