@@ -43,6 +43,7 @@ from tevent import (
 )
 
 from ._stream import is_stream, tstream_context
+from ._virtual import fill, take, views_of
 from .helpers import tstream_readv_pdu_recv, tstream_readv_pdu_send
 from .stream import tsocket_simple_int_recv, tstream_writev_recv, tstream_writev_send
 from .stream_backend import tstream_context_create, tstream_context_data, tstream_context_ops
@@ -286,17 +287,6 @@ class gensec_op(TALLOC_CTX):
     token: bytearray | None
 
 
-def _views_of(vector: Any) -> list[memoryview]:
-    """The bytes of the caller's vector, without the empty parts."""
-    views: list[memoryview] = []
-    for item in vector:
-        base = getattr(item, "iov_base", item)
-        if base is not None:
-            view = memoryview(base).cast("B")
-            views.append(view[: item.iov_len] if base is not item else view)
-    return [view for view in views if len(view)]
-
-
 def _begin(
     mem_ctx: TALLOC_CTX, ev: tevent_context, stream: tstream_context, vector: Any
 ) -> tuple[tevent_req | None, gensec_op]:
@@ -304,7 +294,7 @@ def _begin(
     if req is not None:
         state.ev = ev
         state.gensec = tstream_context_data(stream, tstream_gensec)
-        state.views = _views_of(vector)
+        state.views = views_of(vector)
         state.ret = 0
         state.header = state.token = None
     return req, state
@@ -338,17 +328,10 @@ def _readv_send(mem_ctx: TALLOC_CTX, ev: tevent_context, stream: tstream_context
 def _read_on(req: tevent_req, state: gensec_op) -> None:
     """Hand over what was unwrapped; read another token if that was not enough."""
     gensec = state.gensec
-    views = state.views
-    while views and gensec.offset < len(gensec.rest):
-        part = gensec.rest[gensec.offset : gensec.offset + len(views[0])]
-        views[0][: len(part)] = part
-        gensec.offset += len(part)
-        state.ret += len(part)
-        if len(part) == len(views[0]):
-            views.pop(0)
-        else:
-            views[0] = views[0][len(part) :]
-    if not views:
+    copied = fill(state.views, memoryview(gensec.rest)[gensec.offset :])
+    gensec.offset += copied
+    state.ret += copied
+    if not state.views:
         tevent_req_done(req)
         return
     gensec.rest = b""
@@ -408,7 +391,7 @@ def _write_on(req: tevent_req, state: gensec_op) -> None:
     if not state.views:
         tevent_req_done(req)
         return
-    piece = _next_piece(state.views, gensec.max_unwrapped)
+    piece = take(state.views, gensec.max_unwrapped)
     if not piece:
         _fail(req, state, ENOMEM)  # a mechanism that takes nothing; C's allocation of 0 bytes
         return
@@ -426,19 +409,6 @@ def _write_on(req: tevent_req, state: gensec_op) -> None:
     if tevent_req_nomem(subreq, req):
         return
     tevent_req_set_callback(subreq, _token_written, req)
-
-
-def _next_piece(views: list[memoryview], limit: int) -> bytes:
-    """Take the next bytes, *limit* at most, off *views*."""
-    piece = bytearray()
-    while views and len(piece) < limit:
-        part = views[0][: limit - len(piece)]
-        piece += part
-        if len(part) == len(views[0]):
-            views.pop(0)
-        else:
-            views[0] = views[0][len(part) :]
-    return bytes(piece)
 
 
 def _token_written(subreq: tevent_req) -> None:
