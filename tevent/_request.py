@@ -637,9 +637,13 @@ def schedule(req: tevent_req, ev: tevent_context, run: Callable[[tevent_req], No
         im_remove(req)
     rare = req.rare
     req.im_run = run
+    if rare is not None and rare.trigger is not None:
+        if rare.trigger.wrapper is not None:
+            # As in C: what was queued through a wrapper stays with it.
+            tevent_schedule_immediate(rare.trigger, ev, _trigger_handler, req)
+            return
+        tevent_reset_immediate(rare.trigger)  # also where it runs just now: somebody may wait for its end
     if ev.im_plain and ev.ops.schedule_immediate is tevent_common_schedule_immediate:
-        if rare is not None and rare.trigger is not None:
-            tevent_reset_immediate(rare.trigger)  # also where it runs just now: somebody may wait for its end
         # im_append(), spelled out
         req.im_ev = ev
         req.im_next = None

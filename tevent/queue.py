@@ -32,7 +32,6 @@ from .trace import (
     TEVENT_EVENT_TRACE_DETACH,
     tevent_trace_queue_callback,
 )
-from .wrapper import tevent_wrapper_main_ev
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,9 +244,8 @@ def _trigger_name(node: tevent_queue_entry | tevent_req) -> str:
 
 
 def _trace(ev: tevent_context, node: tevent_queue_entry | tevent_req, point: trace.tevent_event_trace_point) -> None:
-    main = tevent_wrapper_main_ev(ev)
-    if main is not None and main.trace_queue is not None:
-        tevent_trace_queue_callback(main, entry_for(node), point)
+    if ev.trace_queue is not None:
+        tevent_trace_queue_callback(ev, entry_for(node), point)
 
 
 def entry_for(node: tevent_queue_entry | tevent_req) -> tevent_queue_entry:
@@ -382,8 +380,7 @@ def _enter(queue: tevent_queue, node: tevent_queue_entry | tevent_req, ev: teven
     if trace.request_watchers:
         req = _request_of(node)
         trace.call_depth_report(TEVENT_CALL_FLOW_REQ_QUEUE_ENTER, req, req.depth, _trigger_name(node))
-    main = tevent_wrapper_main_ev(ev)
-    traced = main is not None and main.trace_queue is not None
+    traced = ev.trace_queue is not None
     was_empty = queue.first is None
     if traced and type(node) is not tevent_req:
         _trace(ev, node, TEVENT_EVENT_TRACE_ATTACH)

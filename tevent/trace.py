@@ -12,7 +12,7 @@ from __future__ import annotations
 from enum import IntEnum
 from sys import _getframe
 
-from ._base import check_context, main_of, update_lean, update_plain
+from ._base import check_context, update_lean, update_plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -388,14 +388,16 @@ def tevent_trace_immediate_callback(ev: tevent_context, im: tevent_immediate, tp
 
 def tevent_trace_queue_callback(ev: tevent_context, qe: tevent_queue_entry, tp: tevent_event_trace_point) -> None:
     """
-    Call the callback for queue entries of *ev*, of its main context if it is a wrapper, if one is set.
+    Call the callback for queue entries of *ev*, if one is set.
+
+    Entries that name a wrapper context are not traced: it has no callback of its own, and no other is asked.
 
     C: ``void tevent_trace_queue_callback(struct tevent_context *ev, struct tevent_queue_entry *qe, enum
     tevent_event_trace_point tp)``
     """
-    main = main_of(ev)
-    if main is not None and main.trace_queue is not None:
-        main.trace_queue(qe, tp, main.trace_queue_data)
+    cb = ev.trace_queue
+    if cb is not None:
+        cb(qe, tp, ev.trace_queue_data)
 
 
 # -- the flow of calls ------------------------------------------------------------------------------------------------

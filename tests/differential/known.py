@@ -155,6 +155,13 @@ REQUESTS: tuple[Known, ...] = (
     ),
     Known(
         "requests",
+        "An immediate that was scheduled through a wrapper context runs in C as if it were so also later, elsewhere.",
+        "A program has one context and wrappers of it, or several contexts; `schedule` cancels through none of them. "
+        "What was queued through a wrapper and is scheduled again before it runs stays with it, as in C.",
+        "A flaw of C's; it would run the handlers of one context between the operations of another's wrapper.",
+    ),
+    Known(
+        "requests",
         "C goes on to use what a handler may have freed: a request in its own cleanup function, in "
         "tevent_req_received() and in tevent_req_poll(), a context that a loop runs on or that a queue entry or a "
         "deferral names.",

@@ -19,7 +19,7 @@ REQS = tuple(f"r{i}" for i in range(6))
 STATES = tuple(f"s{i}" for i in range(6))
 QUEUES = ("q0", "q1")
 CHUNKS = ("c0", "c1", "c2")
-CONTEXTS = ("e0", "e1")
+CONTEXTS = ("e0", "e1", "e2", "e3")
 IMMEDIATES = ("i0", "i1")
 TIMERS = ("t0", "t1")
 ENTRIES = ("n0", "n1", "n2", "n3")
@@ -111,7 +111,7 @@ class AREA:
         return self._choices.pick(pool)
 
     def _ev(self) -> str:
-        return self._one("ev") if self._choices.chance(25) else "e0"
+        return self._one("ev") if self._choices.chance(35) else "e0"
 
     def _owner(self) -> str:
         kind = self._choices.pick(("state", "state", "root", "chunk", "req", "state", "queue", "ev", "none", "profile"))
@@ -251,6 +251,8 @@ class AREA:
         return f"destructor {self._one(self._pick(('chunk', 'state', 'state', 'req')))} {self._fn()}"
 
     def ev(self) -> str:
+        if self._choices.chance(60):
+            return f"wrapper {self._fresh('ev')} {self._one('ev')} {self._pick(('root', '-'))}"
         return f"ev {self._fresh('ev')} {self._pick(('root', '-'))}"
 
     def immediate(self) -> str:
@@ -336,7 +338,7 @@ EVERYWHERE = _weighted(
     (5, AREA.error), (3, AREA.end_otherwise), (6, AREA.post), (4, AREA.defer), (6, AREA.endtime), (1, AREA.reset),
     (4, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (2, AREA.poll), (5, AREA.look),
     (1, AREA.nt), (1, AREA.data), (1, AREA.callback_data), (5, AREA.tree), (6, AREA.free), (2, AREA.steal),
-    (1, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (1, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
+    (1, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (2, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
     (2, AREA.advance), (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (2, AREA.untrigger),
     (1, AREA.tag), (2, AREA.watch), (3, AREA.set_profile), (1, AREA.move_profile), (4, AREA.show_profile),
     (2, AREA.change_profile), (2, AREA.unpack),

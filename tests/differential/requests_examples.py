@@ -695,6 +695,48 @@ EACH = {
         post r1 e0
         loop e0 2
     """,
+    "wrapper contexts": """
+        wrapper e1 e0 root
+        wrapper e2 e1 root
+        ev e3 root
+        watch e0 1
+        watch_queue e0 1
+        req r0 root foo
+        callback r0 k0
+        post r0 e1
+        post r0 e0
+        loop e0 1
+        post r0 e0
+        loop e0 1
+        endtime r0 e1 zero
+        loop e0 1
+        defer r0 e1
+        done r0
+        queue q0 root work
+        req r1 root foo
+        add q0 e1 r0 k0
+        optimize n0 q0 e1 r1 k0
+        wait r2 root e0 q0
+        loop e0 2
+        free r0
+        loop e0 1
+        free e1
+        loop e0 1
+    """,
+    "freeing a wrapper context": """
+        wrapper e1 e0 root
+        req r0 root foo
+        callback r0 k0
+        post r0 e1
+        endtime r0 e1 1000
+        free e1
+        loop e0 2
+        wrapper e1 e0 root
+        post r0 e1
+        free e0
+        post r0 e1
+        free r0
+    """,
     "profiles": """
         req r0 root foo
         set_profile r0

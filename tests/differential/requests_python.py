@@ -28,6 +28,7 @@ from talloc_py import (
 from tevent import (
     tevent_add_timer,
     tevent_context_init_byname,
+    tevent_context_wrapper_create,
     tevent_create_immediate,
     tevent_loop_once,
     tevent_queue_add,
@@ -129,8 +130,20 @@ class Requests(Profiles):
     # Contexts, chunks, events.
 
     def op_ev(self, name: str, owner: str) -> None:
-        if self.kind(name) is None:
+        if self.kind(name) is None and not self.has_wrappers:
+            self.contexts += 1
             self.add(name, "ev", tevent_context_init_byname(self.root if owner == "root" else None, "epoll"))
+
+    def op_wrapper(self, name: str, main_name: str, owner: str) -> None:
+        main = self.ev(main_name)
+        if self.kind(name) is not None or main is None or self.contexts > 1:
+            return
+        self.has_wrappers = True
+        ev, _ = tevent_context_wrapper_create(main, self.root if owner == "root" else None, self.wrapper_ops, foo_state)
+        self.saw(f"wrapper -> {ev is not None:d}")
+        self.add(name, "ev", ev)
+        if ev is not None:
+            self.note(ev).main = main
 
     def op_chunk(self, name: str, owner: str, destructor: str) -> None:
         there, ctx = self.owner(owner)
@@ -155,17 +168,18 @@ class Requests(Profiles):
             self.add(name, "imm", tevent_create_immediate(ctx))
 
     def op_schedule(self, name: str, ev_name: str, handler: str) -> None:
-        im, ev = self.get(name, "imm"), self.get(ev_name, "ev")
+        im, ev = self.get(name, "imm"), self.ev(ev_name)
         if im is None or ev is None or self.note(im).doomed:
             return
         if handler == "-":
-            tevent_schedule_immediate(im, ev, None, None)
+            if self.note(ev).main is None:
+                tevent_schedule_immediate(im, ev, None, None)
         else:
             tevent_schedule_immediate(im, ev, self.on_immediate, self.script(handler))
 
     def op_timer(self, name: str, owner: str, ev_name: str, when: str, handler: str) -> None:
         there, ctx = self.owner(owner)
-        ev = self.get(ev_name, "ev")
+        ev = self.ev(ev_name)
         if self.kind(name) is None and there and ev is not None:
             te = tevent_add_timer(ev, ctx, self.in_us(when), self.on_timer, self.script(handler))
             self.add(name, "timer", te)
@@ -216,7 +230,7 @@ class Requests(Profiles):
             self.saw(f"unlink {name} -> {result}")
 
     def op_loop(self, name: str, count: str, nested: str = "") -> None:
-        ev = self.get(name, "ev")
+        ev = self.main_ev(name)
         if ev is None:
             return
         note = self.note(ev)
@@ -248,7 +262,7 @@ class Requests(Profiles):
 
     def op_wakeup(self, name: str, owner: str, ev_name: str, when: str) -> None:
         there, ctx = self.owner(owner)
-        ev = self.get(ev_name, "ev")
+        ev = self.ev(ev_name)
         if self.kind(name) is None and there and ev is not None:
             self.add(name, "req", tevent_wakeup_send(ctx, ev, self.in_us(when)))
 
@@ -326,7 +340,7 @@ class Requests(Profiles):
             self.saw(f"werror -> {_werror(req, int(number, 0) & 0xFFFFFFFF):d}")
 
     def op_post(self, name: str, ev_name: str, blind: str = "") -> None:
-        req, ev = self.get(name, "req"), self.get(ev_name, "ev")
+        req, ev = self.get(name, "req"), self.ev(ev_name)
         if req is not None and ev is not None and (blind or not self.is_received(req)):
             same = tevent_req_post(req, ev) is req
             self.saw(f"post -> {same:d}")
@@ -339,7 +353,7 @@ class Requests(Profiles):
         tevent_req_defer_callback(req, ev)
 
     def op_endtime(self, name: str, ev_name: str, when: str) -> None:
-        req, ev = self.req_to_finish(name), self.get(ev_name, "ev")
+        req, ev = self.req_to_finish(name), self.ev(ev_name)
         if req is not None and ev is not None:
             self.saw(f"endtime -> {tevent_req_set_endtime(req, ev, self.in_us(when)):d}")
 
@@ -402,7 +416,7 @@ class Requests(Profiles):
         _guard(req, GUARD_ERROR)
 
     def op_poll(self, name: str, ev_name: str, kind: str, nested: str = "") -> None:
-        req, ev = self.get(name, "req"), self.get(ev_name, "ev")
+        req, ev = self.get(name, "req"), self.main_ev(ev_name)
         if req is None or ev is None or (self.note(ev).loops and nested != "nested"):
             return
         guard = tevent_add_timer(ev, self.hidden, self.in_us(str(GUARD_US)), self.on_guard, req)
@@ -582,12 +596,12 @@ class Requests(Profiles):
             self.saw(f"tag {tevent_queue_entry_get_tag(entry)}")
 
     def op_watch(self, name: str, on: str) -> None:
-        ev = self.get(name, "ev")
-        if ev is not None and not self.loops:
+        ev = self.main_ev(name)
+        if ev is not None and (not self.loops or on == "0"):
             tevent_set_trace_immediate_callback(ev, None if on == "0" else self.on_trace_immediate, ev)
 
     def op_watch_queue(self, name: str, on: str) -> None:
-        ev = self.get(name, "ev")
+        ev = self.main_ev(name)
         if ev is not None:
             tevent_set_trace_queue_callback(ev, None if on == "0" else self.on_trace_queue, ev)
 

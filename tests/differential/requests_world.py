@@ -29,6 +29,7 @@ from tevent import (
     tevent_req_is_error,
     tevent_req_state,
     tevent_set_abort_fn,
+    tevent_wrapper_ops,
     timeval,
 )
 from tevent import _sys as tevent_sys
@@ -71,6 +72,7 @@ class Note:
         self.has_state = self.received = self.deferred = False
         self.loops = 0
         self.kept = False
+        self.main: Any = None  # of a wrapper context
         self.queue: Any = None
         self.loose = False
         self.doomed = False
@@ -124,6 +126,10 @@ def alive(obj: Any) -> bool:
     return obj._talloc_chunk.obj is obj
 
 
+def _nothing(*_: Any) -> None:
+    pass
+
+
 class World(Interpreter):
     def __init__(self) -> None:
         super().__init__()
@@ -133,6 +139,8 @@ class World(Interpreter):
         self.notes: dict[int, Note] = {}
         self.pins: list[Any] = []
         self.freeing = 0
+        self.has_wrappers = False
+        self.contexts = 1
         self.known = False
         self.loops = 0
         self.in_trigger = 0
@@ -200,7 +208,7 @@ class World(Interpreter):
             if kind == "state" and self.is_dying(used):
                 # tevent_req_received(), in the destructor of the request or not, is not done with that.
                 used = self.get(f"r{name[1:]}")
-            elif kind != "ev" or not (self.note(used).loops or self.note(used).kept):
+            elif kind != "ev" or not (self.note(self.note(used).main or used).loops or self.note(used).kept):
                 continue
             if used is not None and talloc_is_parent(used, obj):
                 return False
@@ -235,10 +243,23 @@ class World(Interpreter):
 
     def ev_keep(self, name: str) -> Any:
         """A context to be used later, which from now on is not freed."""
-        ev = self.get(name, "ev")
+        ev = self.ev(name)
         if ev is not None:
             self.note(ev).kept = True
+            if self.note(ev).main is not None:
+                self.note(self.note(ev).main).kept = True
         return ev
+
+    def ev(self, name: str) -> Any:
+        """A context to be used now."""
+        ev = self.get(name, "ev")
+        main = None if ev is None else self.note(ev).main
+        return None if main is not None and (not alive(main) or is_going(main)) else ev
+
+    def main_ev(self, name: str) -> Any:
+        """A context with a loop and with trace callbacks: no wrapper."""
+        ev = self.ev(name)
+        return None if ev is None or self.note(ev).main is not None else ev
 
     def get(self, name: str, kind: str | None = None) -> Any:
         """A chunk; with *kind*, one to work with: not one whose children are going."""
@@ -322,3 +343,33 @@ class World(Interpreter):
     def on_trace_queue(self, entry: Any, point: Any, ev: Any) -> None:
         tag = tevent_queue_entry_get_tag(entry)
         self.saw(f"trace entry {POINTS[point]} {self.name_of(entry)} on {self.name_of(ev)} tag {tag}")
+
+    # What a wrapper context does around the handlers of its events.
+
+    def on_before_timer(self, wrap_ev: Any, state: Any, main_ev: Any, te: Any, *_: Any) -> None:
+        self.saw(f"before timer {self.name_of(te)} on {self.name_of(wrap_ev)} of {self.name_of(main_ev)}")
+
+    def on_after_timer(self, wrap_ev: Any, state: Any, main_ev: Any, te: Any, *_: Any) -> None:
+        self.saw(f"after timer {self.name_of(te)} on {self.name_of(wrap_ev)}")
+
+    def on_before_immediate(self, wrap_ev: Any, state: Any, main_ev: Any, im: Any, *_: Any) -> None:
+        self.saw(f"before immediate {self.name_of(im)} on {self.name_of(wrap_ev)} of {self.name_of(main_ev)}")
+
+    def on_after_immediate(self, wrap_ev: Any, state: Any, main_ev: Any, im: Any, *_: Any) -> None:
+        self.saw(f"after immediate {self.name_of(im)} on {self.name_of(wrap_ev)}")
+
+    @property
+    def wrapper_ops(self) -> tevent_wrapper_ops:
+        return tevent_wrapper_ops(
+            name="wrapper",
+            before_use=lambda *_: True,
+            after_use=_nothing,
+            before_fd_handler=_nothing,
+            after_fd_handler=_nothing,
+            before_timer_handler=self.on_before_timer,
+            after_timer_handler=self.on_after_timer,
+            before_immediate_handler=self.on_before_immediate,
+            after_immediate_handler=self.on_after_immediate,
+            before_signal_handler=_nothing,
+            after_signal_handler=_nothing,
+        )

@@ -10,11 +10,37 @@
 
 /* --- contexts, chunks, events ----------------------------------------------------------------------------------- */
 
-/* ev E root|-: what uses it must not outlive it, so it has no other owners */
+/*
+ * ev E root|-: what uses it must not outlive it, so it has no other owners. A program has several contexts or one and
+ * wrappers of it: in C an immediate never gets rid of a wrapper through which it was scheduled once.
+ */
+static bool has_wrappers;
+static int contexts = 1;
+
 static void op_ev(int argc, char **argv)
 {
-	if (object_find(argv[1]) == NULL) {
+	if (object_find(argv[1]) == NULL && !has_wrappers) {
+		contexts++;
 		add(argv[1], "ev", tevent_context_init_byname(strcmp(argv[2], "root") == 0 ? root : NULL, "epoll"));
+	}
+}
+
+/* wrapper E MAIN root|-: a wrapper context */
+static void op_wrapper(int argc, char **argv)
+{
+	struct tevent_context *main_ev = ev_get(argv[2]);
+	struct foo_state *state;
+
+	if (object_find(argv[1]) == NULL && main_ev != NULL && contexts == 1) {
+		void *owner = strcmp(argv[3], "root") == 0 ? root : NULL;
+		struct tevent_context *ev = tevent_context_wrapper_create(main_ev, owner, &wrapper_ops, &state,
+									  struct foo_state);
+		has_wrappers = true;
+		saw("wrapper -> %d", ev != NULL);
+		add(argv[1], "ev", ev);
+		if (ev != NULL) {
+			note_of(ev)->main = object_of(main_ev);
+		}
 	}
 }
 
@@ -61,7 +87,7 @@ static void op_imm(int argc, char **argv)
 	}
 }
 
-/* schedule I E SCRIPT: "-" cancels */
+/* schedule I E SCRIPT: "-" cancels; not through a wrapper, which in C the immediate then never gets rid of */
 static void op_schedule(int argc, char **argv)
 {
 	struct tevent_immediate *im = get(argv[1], "imm");
@@ -71,7 +97,9 @@ static void op_schedule(int argc, char **argv)
 		return;
 	}
 	if (strcmp(argv[3], "-") == 0) {
-		tevent_schedule_immediate(im, ev, NULL, NULL);
+		if (note_of(ev)->main == NULL) {
+			tevent_schedule_immediate(im, ev, NULL, NULL);
+		}
 	} else {
 		tevent_schedule_immediate(im, ev, on_immediate, script_chunk(argv[3]));
 	}
@@ -173,7 +201,7 @@ static void op_unlink(int argc, char **argv)
 /* loop E ITERATIONS [nested] */
 static void op_loop(int argc, char **argv)
 {
-	struct tevent_context *ev = ev_get(argv[1]);
+	struct tevent_context *ev = main_get(argv[1]);
 	int i, count = atoi(argv[2]);
 	struct note *note;
 
@@ -538,7 +566,7 @@ static void on_guard(struct tevent_context *ev, struct tevent_timer *te, struct 
 static void op_poll(int argc, char **argv)
 {
 	struct tevent_req *req = req_get(argv[1]);
-	struct tevent_context *ev = ev_get(argv[2]);
+	struct tevent_context *ev = main_get(argv[2]);
 	bool outer = known, outer_guard = guard_fired, result;
 	struct tevent_timer *guard;
 	struct note *note;
@@ -775,7 +803,7 @@ static void op_parent(int argc, char **argv)
 #define OPERATION(name) { #name, op_##name }
 
 static const struct operation operations[] = {
-	OPERATION(ev), OPERATION(chunk), OPERATION(destructor), OPERATION(imm), OPERATION(schedule), OPERATION(timer),
+	OPERATION(ev), OPERATION(wrapper), OPERATION(chunk), OPERATION(destructor), OPERATION(imm), OPERATION(schedule), OPERATION(timer),
 	OPERATION(free), OPERATION(steal), OPERATION(reference), OPERATION(unlink), OPERATION(loop), OPERATION(advance),
 	OPERATION(req), OPERATION(wakeup), OPERATION(wait), OPERATION(callback), OPERATION(cleanup), OPERATION(cancelfn),
 	OPERATION(printfn), OPERATION(done), OPERATION(oom), OPERATION(nomem), OPERATION(notify), OPERATION(error),

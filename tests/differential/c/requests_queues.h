@@ -134,17 +134,17 @@ static void op_tag(int argc, char **argv)
 /* watch E 0|1: trace callbacks of immediates; watch_queue E 0|1: of queue entries */
 static void op_watch(int argc, char **argv)
 {
-	struct tevent_context *ev = ev_get(argv[1]);
+	struct tevent_context *ev = main_get(argv[1]);
 
-	/* Not while a loop runs: see known.py. */
-	if (ev != NULL && loops == 0) {
+	/* Nobody begins to look on while a loop runs: see known.py. */
+	if (ev != NULL && (loops == 0 || strcmp(argv[2], "0") == 0)) {
 		tevent_set_trace_immediate_callback(ev, strcmp(argv[2], "0") == 0 ? NULL : on_trace_immediate, ev);
 	}
 }
 
 static void op_watch_queue(int argc, char **argv)
 {
-	struct tevent_context *ev = ev_get(argv[1]);
+	struct tevent_context *ev = main_get(argv[1]);
 
 	if (ev != NULL) {
 		tevent_set_trace_queue_callback(ev, strcmp(argv[2], "0") == 0 ? NULL : on_trace_queue, ev);

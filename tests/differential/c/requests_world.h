@@ -8,6 +8,8 @@
 #define VIRTUAL_CLOCK
 #include "common.h"
 
+/* Wrapper contexts. */
+#define TEVENT_DEPRECATED 1
 #include <tevent.h>
 #include <core/error.h>
 #include <util/tevent_ntstatus.h>
@@ -28,6 +30,8 @@ struct note {
 	/* An event context: loops that run, and whether a queue or a deferral may still use it. */
 	int loops;
 	bool kept;
+	/* Of a wrapper context. */
+	struct object *main;
 	/* An entry. */
 	struct turn *turn;
 	struct tevent_queue *queue;
@@ -172,6 +176,12 @@ static bool is_dying(const void *ptr)
 	return note_of(ptr)->dying || is_going(ptr);
 }
 
+/* How many loops run on a context, or on that which it wraps. */
+static int loops_on(const struct note *note)
+{
+	return note->main == NULL ? note->loops : ((struct note *)note->main->more)->loops;
+}
+
 static bool may_free(const void *ptr)
 {
 	int i;
@@ -196,7 +206,7 @@ static bool may_free(const void *ptr)
 			/* tevent_req_received(), in the destructor of the request or not, is not done with that. */
 			struct object *req = object_of_state(objects[i].name);
 			used = req != NULL ? req->ptr : NULL;
-		} else if (strcmp(objects[i].kind, "ev") != 0 || (note->loops == 0 && !note->kept)) {
+		} else if (strcmp(objects[i].kind, "ev") != 0 || (loops_on(note) == 0 && !note->kept)) {
 			continue;
 		}
 		if (used != NULL && talloc_is_parent(used, ptr)) {
@@ -272,7 +282,18 @@ static struct tevent_req *req_to_finish(const char *name)
 /* A context to be used now. */
 static struct tevent_context *ev_get(const char *name)
 {
-	return get(name, "ev");
+	struct tevent_context *ev = get(name, "ev");
+	struct object *main_ev = ev == NULL ? NULL : note_of(ev)->main;
+
+	return main_ev != NULL && (main_ev->ptr == NULL || is_going(main_ev->ptr)) ? NULL : ev;
+}
+
+/* A context with a loop and with trace callbacks: no wrapper. */
+static struct tevent_context *main_get(const char *name)
+{
+	struct tevent_context *ev = ev_get(name);
+
+	return ev == NULL || note_of(ev)->main != NULL ? NULL : ev;
 }
 
 /* A context to be used later, which from now on is not freed. */
@@ -282,6 +303,9 @@ static struct tevent_context *ev_keep(const char *name)
 
 	if (ev != NULL) {
 		note_of(ev)->kept = true;
+		if (note_of(ev)->main != NULL) {
+			((struct note *)note_of(ev)->main->more)->kept = true;
+		}
 	}
 	return ev;
 }
@@ -458,3 +482,66 @@ static void on_trace_queue(struct tevent_queue_entry *entry, enum tevent_event_t
 	saw("trace entry %s %s on %s tag %llu", points[point], object_name(entry), object_name(private_data),
 	    (unsigned long long)tevent_queue_entry_get_tag(entry));
 }
+
+/* What a wrapper context does around the handlers of its events. */
+static bool on_before_use(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+			  const char *location)
+{
+	return true;
+}
+
+static void on_after_use(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+			 const char *location)
+{
+}
+
+static void on_fd(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+		  struct tevent_fd *fde, uint16_t flags, const char *handler_name, const char *location)
+{
+}
+
+static void on_before_timer(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+			    struct tevent_timer *te, struct timeval requested, struct timeval now,
+			    const char *handler_name, const char *location)
+{
+	saw("before timer %s on %s of %s", object_name(te), object_name(wrap_ev), object_name(main_ev));
+}
+
+static void on_after_timer(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+			   struct tevent_timer *te, struct timeval requested, struct timeval now,
+			   const char *handler_name, const char *location)
+{
+	saw("after timer %s on %s", object_name(te), object_name(wrap_ev));
+}
+
+static void on_before_immediate(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+				struct tevent_immediate *im, const char *handler_name, const char *location)
+{
+	saw("before immediate %s on %s of %s", object_name(im), object_name(wrap_ev), object_name(main_ev));
+}
+
+static void on_after_immediate(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+			       struct tevent_immediate *im, const char *handler_name, const char *location)
+{
+	saw("after immediate %s on %s", object_name(im), object_name(wrap_ev));
+}
+
+static void on_signal(struct tevent_context *wrap_ev, void *private_state, struct tevent_context *main_ev,
+		      struct tevent_signal *se, int signum, int count, void *siginfo, const char *handler_name,
+		      const char *location)
+{
+}
+
+static const struct tevent_wrapper_ops wrapper_ops = {
+	.name = "wrapper",
+	.before_use = on_before_use,
+	.after_use = on_after_use,
+	.before_fd_handler = on_fd,
+	.after_fd_handler = on_fd,
+	.before_timer_handler = on_before_timer,
+	.after_timer_handler = on_after_timer,
+	.before_immediate_handler = on_before_immediate,
+	.after_immediate_handler = on_after_immediate,
+	.before_signal_handler = on_signal,
+	.after_signal_handler = on_signal,
+};

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from req_kit import Bench, children, opened, report, silent_aborts, state_of
+from tevent_kit import wrapper_of
 
 from talloc_py import (
     TALLOC_CTX,
@@ -889,6 +890,17 @@ class TestTrace:
         bench.take()
         bench.drain()
         assert [item[1] for item in bench.take()] == [2]
+
+    def test_not_through_a_wrapper(self, bench: Bench, line: Line) -> None:
+        """As in C an entry that names a wrapper context is traced nowhere: there is no callback on it."""
+        self.watch(bench, line)
+        wrapper = wrapper_of(bench.ev)
+        req, _ = bench.make()
+        tevent_queue_add(line.queue, wrapper, req, lambda req, private_data: bench.log.append("trigger"), None)
+        assert bench.drain() == 1
+        talloc_free(req)
+        assert bench.take() == ["trigger"]
+        talloc_free(wrapper)
 
     def test_detach_goes_to_the_heads_context(self, bench: Bench, line: Line) -> None:
         """An entry that leaves from behind is reported to the context of the head."""
