@@ -16,27 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = [
-    "ALLOC",
-    "ARRAY_SIZE",
-    "BAD_SWITCH",
-    "BUFSIZE",
-    "CHARCNV",
-    "RANGE",
-    "UNREAD_BYTES",
-    "NdrError",
-    "reader",
-    "writer",
-]
+__all__ = ["NdrError", "reader", "writer"]
 
 ARRAY_SIZE = 1
 BAD_SWITCH = 2
 CHARCNV = 5
 BUFSIZE = 11
-ALLOC = 12
 RANGE = 13
 UNREAD_BYTES = 18
-NDR64 = 19
 
 _REFERENT_FIRST = 0x00020000
 _FORMS = {1: "<B", 2: "<H", 4: "<I", 8: "<Q"}

@@ -39,7 +39,7 @@ from .stream_backend import tstream_context_ops
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Final
 
     from tevent.req import tevent_req
 

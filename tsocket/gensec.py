@@ -43,7 +43,7 @@ from tevent import (
 )
 
 from ._stream import is_stream, tstream_context
-from ._virtual import fill, take, views_of
+from ._views import fill, take, views_of
 from .helpers import tstream_readv_pdu_recv, tstream_readv_pdu_send
 from .stream import tsocket_simple_int_recv, tstream_writev_recv, tstream_writev_send
 from .stream_backend import tstream_context_create, tstream_context_data, tstream_context_ops

@@ -13,7 +13,6 @@ Cost: O(bytes).
 from __future__ import annotations
 
 from enum import IntEnum
-from uuid import UUID
 
 from talloc_py.array import talloc_array
 from talloc_py.core import TALLOC_CTX
@@ -27,13 +26,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, ClassVar, Final
+    from uuid import UUID
 
     from _typeshed import ReadableBuffer
 
     from talloc_py._chunk import talloc_buffer, talloc_string
 
     coder = writer | reader
-    token = Callable[[Any, int, Any], ndr_err_code]
+    token = Callable[[Any, int, Any], "ndr_err_code"]
 
 __all__ = [
     "CLAIMS_EVALUATION_ALWAYS",
@@ -497,7 +497,7 @@ class auth_session_info(_struct):
         "info": None,
         "unix_info": None,
         "session_key": b"",
-        "unique_session_token": UUID(int=0),
+        "unique_session_token": None,
         "ticket_type": 0,
     }
 
@@ -506,8 +506,20 @@ class auth_session_info(_struct):
     info: auth_user_info | None
     unix_info: auth_user_info_unix | None
     session_key: bytes
-    unique_session_token: UUID
+    unique_session_token: UUID  #: at first that of nobody
     ticket_type: int  #: TICKET_TYPE_*
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**fields)
+        if self.unique_session_token is None:  # pyright: ignore[reportUnnecessaryComparison]
+            self.unique_session_token = _uuid(bytes(16))
+
+
+def _uuid(bytes_le: bytes) -> UUID:
+    """As NDR has it. Imported here: only who uses it needs what it imports."""
+    from uuid import UUID
+
+    return UUID(bytes_le=bytes_le)
 
 
 class auth_session_info_transport(_struct):
@@ -698,10 +710,11 @@ def _code_claim(ndr: coder, claim: Any) -> CLAIM_SECURITY_ATTRIBUTE_RELATIVE_V1:
 def _code_claim_buffers(ndr: coder, claim: CLAIM_SECURITY_ATTRIBUTE_RELATIVE_V1) -> None:
     claim.name = ndr.at_relative(claim.name, ndr.string16, 2)
     kind = claim.value_type
-    if claim.values and kind not in _CLAIM_VALUES:
+    if not claim.values:
+        return
+    if kind not in _CLAIM_VALUES:
         raise NdrError(NDR_ERR_BAD_SWITCH)
-    code, align = _CLAIM_VALUES.get(kind, (None, 1))
-    assert code is not None or not claim.values
+    code, align = _CLAIM_VALUES[kind]
     claim.values = [ndr.at_relative(value, lambda value: code(ndr, value), align) for value in claim.values]
 
 
@@ -819,7 +832,7 @@ def _code_session_info(ndr: coder, found: auth_session_info, level: int) -> None
     found.session_key = ndr.blob(found.session_key)
     ndr.number(0, 4)  # credentials, which never leave a process
     ndr.align(4)
-    found.unique_session_token = UUID(bytes_le=ndr.raw(found.unique_session_token.bytes_le, 16))
+    found.unique_session_token = _uuid(ndr.raw(found.unique_session_token.bytes_le, 16))
     found.ticket_type = ndr.number(found.ticket_type, 2)
     if found.security_token is not None:
         _code_token(ndr, found.security_token, level)
