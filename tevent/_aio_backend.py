@@ -30,7 +30,7 @@ from .epoll import (
 from .fd import tevent_common_fd_get_flags, tevent_common_fd_set_close_fn
 from .immediate import tevent_common_schedule_immediate
 from .signal import tevent_common_add_signal
-from .timed import tevent_common_add_timer_v2, tevent_timeval_until, timeval
+from .timed import tevent_common_add_timer_v2, tevent_timeval_until, timeval, when_moved
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -173,6 +173,13 @@ def _add_timer(
     return te
 
 
+def _timer_moved(ev: tevent_context) -> None:
+    this = _drivers.get(ev)
+    if this is not None:
+        this.kick()
+
+
+when_moved.append(_timer_moved)
 OPS: Final = tevent_ops(
     context_init=_context_init,
     add_fd=epoll_event_add_fd,

@@ -37,7 +37,7 @@ from .fd import (
 )
 from .immediate import free_after_handler, tevent_common_schedule_immediate
 from .signal import tevent_common_add_signal
-from .timed import SERVED, run_first_timer, tevent_common_add_timer_v2
+from .timed import SERVED, tevent_common_add_timer_v2
 from .trace import TEVENT_TRACE_AFTER_WAIT, TEVENT_TRACE_BEFORE_WAIT, tevent_trace_point_callback
 
 TYPE_CHECKING = False

@@ -28,6 +28,7 @@ from .debug import TEVENT_DEBUG_FATAL, tevent_debug
 from .errno import set_errno
 from .fd import (
     TEVENT_FD_ERROR,
+    TEVENT_FD_NOT_WRITEABLE,
     TEVENT_FD_READ,
     TEVENT_FD_WRITE,
     link_last,
@@ -317,7 +318,9 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
         if fde.event_ctx is None:
             state.changed.add(fde.fd)  # Detached, but nobody has told us: swept out before the next wait.
             continue
-        if found & POLLNVAL and fde.flags & _ANY:  # who waits for nothing stays
+        if not fde.flags & _ANY:
+            continue  # Only somebody else on its descriptor waits.
+        if found & POLLNVAL:
             tevent_debug(ev, TEVENT_DEBUG_FATAL, "POLLNVAL on descriptor %d - disarming %s\n", fde.fd, fde)
             state.table.remove(fde)
             state.changed.add(fde.fd)
@@ -327,7 +330,7 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
         broken = found & (POLLHUP | POLLERR)
         if broken and not flags & (TEVENT_FD_READ | TEVENT_FD_ERROR):
             # Who only wants to write is not told of errors, and must not be asked for again and again.
-            poll_set_fd_flags(fde, flags & ~TEVENT_FD_WRITE)
+            TEVENT_FD_NOT_WRITEABLE(fde)
             continue
         if broken or found & POLLRDHUP:
             flags &= TEVENT_FD_READ | TEVENT_FD_ERROR | (TEVENT_FD_WRITE if found & POLLOUT else 0)

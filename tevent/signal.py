@@ -164,15 +164,16 @@ def tevent_common_add_signal(
     Returns:
         The event; None with errno EINVAL for a number that cannot be handled, ENOSYS outside the main thread.
     """
+    # First, also where it turns out to be of no use: as in C.
+    ret = tevent_common_wakeup_init(ev)
+    if ret != 0:
+        set_errno(ret)
+        return None
     if not 0 <= signum < NUM_SIGNALS:
         set_errno(errno.EINVAL)
         return None
     if not may_install():
         set_errno(errno.ENOSYS)
-        return None
-    ret = tevent_common_wakeup_init(ev)
-    if ret != 0:
-        set_errno(ret)
         return None
     se: tevent_signal = _allocate(tevent_signal)
     se.event_ctx = None

@@ -27,7 +27,6 @@ from .debug import TEVENT_DEBUG_FATAL, TEVENT_DEBUG_TRACE, tevent_debug
 from .errno import set_errno
 from .fd import TEVENT_FD_READ, tevent_add_fd
 from .immediate import tevent_create_immediate, tevent_immediate, tevent_schedule_immediate
-from .trace import TEVENT_EVENT_TRACE_DETACH, tevent_trace_immediate_callback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ def _proxy_destructor(tp: tevent_thread_proxy) -> int:
     with _shared.lock:
         # From here on threads are ignored.
         _close_pipe(tp)
-        entries = tp.pending + tp.done
+        entries = tp.pending[::-1] + tp.done[::-1]  # C's lists are filled at their heads
         tp.pending.clear()
         tp.done.clear()
     for entry in entries:
@@ -205,7 +204,7 @@ def _pipe_readable(_ev: tevent_context, _fde: tevent_fd, _flags: int, tp: tevent
 def _free_done(_ev: tevent_context, _im: tevent_immediate, tp: tevent_thread_proxy) -> None:
     entries = tp.done
     tp.done = []
-    for entry in entries:
+    for entry in reversed(entries):
         talloc_free(entry)
 
 
@@ -452,8 +451,8 @@ def _activate(ev: tevent_context, im: tevent_immediate) -> None:
     if ev.verbose:
         tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Schedule immediate event "%s": %s from thread into main\n', name, im)
     _make_idle(im)
-    if glue is None:  # as in C, which asks the context that was given
-        tevent_trace_immediate_callback(ev, im, TEVENT_EVENT_TRACE_DETACH)
+    if glue is None:
+        im.detach_ev = ev  # which is told when the event is put into its queue; as in C, a wrapper is not
     target = ev if glue is None else glue.wrap_ev
     if main_of(target) is ev:
         target.ops.schedule_immediate(im, target, handler, private_data, name)

@@ -516,12 +516,12 @@ def tevent_update_timer(te: tevent_timer, next_event: timeval) -> None:
         return
     _detach(ev, te)
     _insert(ev, te, next_event, False)
-    if not ev.level and not ev.ops.plain_loop:
-        from .common import tevent_common_wakeup, tevent_common_wakeup_init
+    for told in when_moved:
+        told(ev)
 
-        # A backend whose waiting is done elsewhere has to hear of it.
-        tevent_common_wakeup_init(ev)
-        tevent_common_wakeup(ev)
+
+#: Backends whose waiting is done elsewhere: what to call with a context of which a timer was moved.
+when_moved: list[Callable[[tevent_context], None]] = []
 
 
 def _destroy_timer(te: tevent_timer) -> int:
