@@ -13,9 +13,11 @@ from _thread import _local
 
 from . import _abort
 from ._chunk import TALLOC_CTX, attach, caller, chunk, location_text, name_of
-from ._free import free_children, free_internal
+from ._free import free_children, free_chunk
+from ._make import new_context
 from ._walk import totals
 from .pool import talloc_pool
+from .types import MAX_TALLOC_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,19 +44,23 @@ class _stack:
             self.root = attach(TALLOC_CTX(), None, "TALLOC_CTX *")
         return None if self.root is None else self.root.obj
 
-    def push(self, where: Any, pool_size: int) -> TALLOC_CTX:
+    def push(self, where: Any, pool_size: int) -> Any:
+        """A new frame; None, after an abort function that returns, where a memory limit refuses it."""
+        if not 0 <= pool_size < MAX_TALLOC_SIZE:
+            raise ValueError(f"sz must be a number of bytes below 256 MiB, not {pool_size}")
+        frame: Any
         if pool_size != 0:
-            frame: Any = talloc_pool(self.parent(), pool_size)
-            if frame is None:
-                raise ValueError(f"sz must be a number of bytes below 256 MiB, not {pool_size}")
-            c: chunk = frame._talloc_chunk
-            c.name = where
+            frame = talloc_pool(self.parent(), pool_size)
         else:
-            frame = TALLOC_CTX()
-            c = attach(frame, self.frames[-1].obj if self.frames else self.parent(), where)  # type: ignore[assignment]
+            frame = new_context(self.frames[-1].obj if self.frames else self.parent(), where)
+        if frame is None:
+            _abort.abort("talloc_stackframe failed", "a memory limit refuses it")
+            return None
+        c: chunk = frame._talloc_chunk
+        c.name = where
         c.destructor = self.pop
         self.frames.append(c)
-        return frame  # type: ignore[no-any-return]
+        return frame
 
     def pop(self, frame: TALLOC_CTX) -> int:
         """The destructor of a frame: what hangs on it goes while talloc_tos() still works."""
@@ -71,13 +77,20 @@ class _stack:
                 break
         else:
             _abort.log(f"Left {blocks} blocks after {_tries_max} talloc_free_children(frame) calls\n")
-        while len(self.frames) > 1 and self.frames[-1] is not c:
-            above = self.frames.pop()
-            if above.obj is not None:
-                free_internal(above, caller(1))
-        if self.frames:
-            self.frames.pop()
+        self._free_above(c)
         return 0
+
+    def _free_above(self, c: chunk) -> None:
+        """Take *c* off the stack, and free what is above it; that has its own say in what the stack is meanwhile."""
+        number = len(self.frames) - 1
+        while number > 0:
+            above = self.frames[number] if number < len(self.frames) else None
+            if above is c:
+                break
+            if above is not None and above.obj is not None:
+                free_chunk(above, caller(2))
+            number -= 1
+        del self.frames[max(number, 0) :]
 
 
 def _name(c: chunk) -> str:
@@ -119,7 +132,7 @@ def talloc_stackframe() -> TALLOC_CTX:
 
     Ownership: a child of the frame below. Freeing a frame frees those above it too.
     """
-    return _own_stack().push(caller(1), 0)
+    return _own_stack().push(caller(1), 0)  # type: ignore[no-any-return]
 
 
 def talloc_stackframe_pool(sz: int) -> TALLOC_CTX:
@@ -128,7 +141,7 @@ def talloc_stackframe_pool(sz: int) -> TALLOC_CTX:
 
     C: ``#define talloc_stackframe_pool(sz)``
     """
-    return _own_stack().push(caller(1), sz)
+    return _own_stack().push(caller(1), sz)  # type: ignore[no-any-return]
 
 
 def talloc_tos() -> TALLOC_CTX:
@@ -140,7 +153,8 @@ def talloc_tos() -> TALLOC_CTX:
     stack = _own_stack()
     if not stack.frames:
         where = caller(1)
-        stack.push(where, 0)
+        if stack.push(where, 0) is None:
+            return None  # type: ignore[return-value]  # pyright: ignore[reportReturnType]  # C has ended by now
         _abort.log(f"no talloc stackframe at {location_text(where)}, leaking memory\n")
     return stack.frames[-1].obj  # type: ignore[no-any-return]
 

@@ -24,7 +24,7 @@ import time
 from .program import Area, Divergence, Random, generate, minimise, replay, running
 from .real import Real
 
-AREAS = ("tree", "loop", "requests", "streams")
+AREAS = ("tree", "frames", "loop", "requests", "streams")
 #: One program takes longer than this, in seconds, only where Python hangs.
 PROGRAM_SECONDS_MAX = 60
 #: After so many divergences a run has told enough.

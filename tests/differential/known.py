@@ -110,6 +110,41 @@ TREE: tuple[Known, ...] = (
     ),
 )
 
+FRAMES: tuple[Known, ...] = (
+    Known(
+        "frames",
+        "The parent of the first frame is an array in C, whose size counts; in Python it is a plain context.",
+        "No null tracking, which would show it.",
+        "Nobody owns it, so nobody else sees it.",
+    ),
+    Known(
+        "frames",
+        "C's stack has frames in the order of their making: where one is stolen below another, or is freed by a "
+        "destructor below itself, C writes before its array.",
+        "hangs(): no move of a frame, or of what owns one, below a frame, no loops of owners, no references to frames; "
+        "can_free(): no destructor frees a frame.",
+        _UNDEFINED,
+    ),
+    Known(
+        "frames",
+        "talloc_keep_secret() gives every chunk the source text of its argument for a name.",
+        'The driver passes "(secret)", and gives what was not named by its content its old name back.',
+        "Python does not see the source text, and only content has to be hidden.",
+    ),
+    Known(
+        "frames",
+        'Reports print a chunk that is called "char" up to the first NUL, wherever that is.',
+        "`texts` does nothing while something is called so and is no text with an end.",
+        _UNDEFINED,
+    ),
+    Known(
+        "frames",
+        "A frame that a memory limit refuses is a panic in C, with a backtrace; warnings begin with a function's name.",
+        "The driver tells the reason of a panic alone, and cuts the function's name off.",
+        "Porting rule: what C answers by abort() is the abort function.",
+    ),
+)
+
 REQUESTS: tuple[Known, ...] = (
     Known(
         "requests",
@@ -284,4 +319,4 @@ STREAMS: tuple[Known, ...] = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*TREE, *REQUESTS, *STREAMS)
+KNOWN: tuple[Known, ...] = (*TREE, *FRAMES, *REQUESTS, *STREAMS)

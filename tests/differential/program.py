@@ -262,13 +262,13 @@ class Divergence(Exception):  # what it is called everywhere here
         return "\n".join(text)
 
 
-_LOCATION = re.compile(r"[^\s'\[\]\"()]*\w\.(?:c|py):\d+")
+_LOCATION = re.compile(r"[^\s'\[\]\"()]*\w\.(?:c|h|py):\d+")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]+\b")
 
 
 def plain(text: str) -> str:
     """An observation without what is different by nature: places in the code and addresses."""
-    if ".c:" in text or ".py:" in text:
+    if ".c:" in text or ".h:" in text or ".py:" in text:
         text = _LOCATION.sub("LOCATION", text)
     return _ADDRESS.sub("ADDRESS", text) if "0x" in text else text
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import talloc_py
-from talloc_py import _rare, core
+from talloc_py import _rare, core, refs
 
 from .machine import search
 from .program import Random, generate, minimise, replay
@@ -57,13 +57,17 @@ def free_children_and_name(ptr: Any) -> None:
     core.talloc_free_children(ptr)
 
 
+def unlink_as_if_it_never_failed(context: Any, ptr: Any) -> int:
+    """Be a talloc_unlink() that has a wrong result."""
+    return abs(refs.talloc_unlink(context, ptr))
+
+
 MISTAKES: dict[str, tuple[Any, str, Any]] = {
     "a place among siblings": (talloc_py, "talloc_steal", steal_to_the_end),
     "a name that goes with the children": (talloc_py, "talloc_free_children", free_children_and_name),
     "a limit of other bytes": (_rare, "HEADER_BYTES", 112),
-    "a result of talloc_unlink": (talloc_py, "talloc_unlink", lambda context, ptr: abs(core_unlink(context, ptr))),
+    "a result of talloc_unlink": (talloc_py, "talloc_unlink", unlink_as_if_it_never_failed),
 }
-core_unlink = talloc_py.talloc_unlink
 
 
 @pytest.mark.slow

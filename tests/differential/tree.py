@@ -26,7 +26,8 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from .program import Choices, Interpreter
-from .tree_side import SIZES, Tree
+from .tree_side import Tree
+from .tree_world import SIZES
 
 NAMES = tuple(f"c{index}" for index in range(12))
 SCRIPTS = tuple(f"K{index}" for index in range(6))

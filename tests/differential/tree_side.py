@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """
-The Python side of area "tree"; ``c/tree.c`` is the other one, function by function.
+The Python side of area "tree"; ``c/tree.h`` and what it includes are the other one, function by function.
 
 Both look into headers for what C leaves undefined and names do not tell: a dying chunk, an owner that has died before
 what it owned, a loop of owners. The module's last section is about what C does by mistake where Python does not: the
@@ -14,123 +14,30 @@ from typing import Any
 
 import talloc_py as t
 from talloc_py import _free, _walk, debug
-from talloc_py._chunk import CONTENT, RUNNING, being_freed, chunk, encode, world
+from talloc_py._chunk import CONTENT, RUNNING, being_freed, chunk, world
 
 from .program import Interpreter
-
-#: A destructor that is asked so often by one line is asked for ever.
-ASKED_MAX = 20
-ASKED_DEPTH_MAX = 160
-#: What C says when it meets a chunk that has been freed.
-AFTER_FREE = "Bad talloc magic value - access after free"
-#: What has bytes for content.
-TEXT = ("char", "uint8_t")
-#: No tree of a program is larger.
-NODES_MAX = 10000
-
-
-class pair(t.TALLOC_CTX):
-    """A struct of two numbers of 64 bits."""
-
-    first: int
-    second: int
-
-
-class blob(t.TALLOC_CTX):
-    """A struct that is large enough for the rules about shrinking."""
-
-    __talloc_size__ = 1500
-
-
-TYPES: dict[str, Any] = {
-    "char": t.char,
-    "uint8_t": t.uint8_t,
-    "uint16_t": t.uint16_t,
-    "int": int,
-    "int64_t": t.int64_t,
-    "bool": bool,
-    "double": float,
-    "string": str,
-    "pointer": object,
-    "pair": pair,
-    "blob": blob,
-}
-SIZES = dict(
-    zip(TYPES, (1, 1, 2, 4, 8, 1, 8, 8, 8, 16, 1500), strict=True),
+from .tree_world import (
+    AFTER_FREE,
+    ASKED_DEPTH_MAX,
+    ASKED_MAX,
+    NODES_MAX,
+    SIZES,
+    TEXT,
+    TYPES,
+    formatted,
+    is_above,
+    known,
+    limit_of,
+    raw_of,
+    shown_content,
+    shown_string,
+    with_list,
 )
 
 
-class known:
-    """What is known of an object besides the chunk."""
-
-    def __init__(self, name: str, kind: str, obj: Any) -> None:
-        self.name = name
-        self.obj = obj
-        self.type = kind
-        self.script = ""
-        self.asked = self.replaced = self.emptied = self.limited = self.autofree = self.opaque = False
-        self.asked_line = -1
-        self.asked_count = 0
-
-
-def shown(raw: bytes) -> str:
-    """Bytes as text: printable ASCII as it is, everything else as a backslash, x and two digits."""
-    return "".join(chr(c) if 32 <= c < 127 and c != 92 else f"\\x{c:02x}" for c in raw)
-
-
-def shown_content(raw: bytes) -> str:
-    """Bytes as text, many NULs at their end as a number."""
-    text = raw.rstrip(b"\0")
-    zeros = len(raw) - len(text)
-    return f"{shown(text)}\\x00*{zeros}" if zeros > 4 else shown(raw)
-
-
-def shown_string(text: str | None) -> str:
-    """A C string as text."""
-    if text is None:
-        return "(none)"
-    if text.isascii() and text.isprintable() and "\\" not in text:
-        return str.__str__(text)
-    return shown(encode(text))
-
-
-def raw_of(obj: Any) -> bytes:
-    """The bytes of a string or buffer."""
-    return encode(obj) + b"\0" if isinstance(obj, str) else bytes(obj)
-
-
-def formatted(index: int, text: str, number: int) -> tuple[Any, ...]:
-    """The formats that programs choose from, with their arguments."""
-    if index == 0:
-        return "%s", text
-    if index == 1:
-        return "%d", number
-    if index == 2:
-        return "a%cb%s", 0, text
-    if index == 3:
-        return "%.*s", 0, text
-    if index == 4:
-        return "<%8.3s|%-5x>", text, number
-    return ("plain",)
-
-
-def with_list(call: Any) -> Any:
-    """A function that takes its arguments in a list, as one that takes them one by one."""
-    return lambda first, fmt, *args: call(first, fmt, list(args))
-
-
-def limit_of(c: chunk) -> Any:
-    """The nearest memory limit of a chunk."""
-    return None if c.extra is None else c.extra.limit
-
-
-def is_above(c: chunk | None, presumed: chunk) -> bool:
-    """Whether *presumed* is *c* or above it."""
-    return _free.is_ancestor(c, presumed)
-
-
 class Tree(Interpreter):
-    """The operations of ``c/tree.c``."""
+    """The operations of ``c/tree.h``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,10 +126,13 @@ class Tree(Interpreter):
         if self._replaced > 0:
             return False
         c = obj._talloc_chunk
-        return not any(one.emptied and is_above(one.obj._talloc_chunk, c) for _, _, one in self._objects)
+        return not any(
+            (one.emptied or (one.frame and self._asked)) and is_above(one.obj._talloc_chunk, c)
+            for _, _, one in self._objects
+        )
 
     def _can_resize(self, one: Any) -> bool:
-        if one is None or one.limited or one.autofree:
+        if one is None or one.limited or one.autofree or one.frame:
             return False
         c = one.obj._talloc_chunk
         for _, _, other in self._objects:
@@ -514,7 +424,7 @@ class Tree(Interpreter):
 
     def op_destructor(self, name: str, script: str) -> None:
         one = self._object(name)
-        if one is None or one.autofree:
+        if one is None or one.autofree or one.frame:
             return
         if one.asked and not one.replaced:
             one.replaced = True
@@ -553,9 +463,19 @@ class Tree(Interpreter):
         one = self._object(name)
         return None if one is None or being_freed(one.obj._talloc_chunk) else one
 
-    @staticmethod
-    def _hangs(context: Any, obj: Any) -> bool:
+    def _spoils_stack(self, context: chunk, c: chunk) -> bool:
+        """Whether a move makes a loop, or puts a frame of the stack below another: C's stack would not survive it."""
+        frames = [one.obj._talloc_chunk for _, _, one in self._objects if one.frame]
+        from_frame = any(is_above(frame, c) for frame in frames)
+        return is_above(context, c) or (from_frame and any(is_above(context, frame) for frame in frames))
+
+    #: An area that keeps off loops of owners.
+    LOOPS = True
+
+    def _hangs(self, context: Any, obj: Any) -> bool:
         """Whether a move would put a memory limit above itself, which C then goes round for ever."""
+        if not self.LOOPS and context is not None and self._spoils_stack(context._talloc_chunk, obj._talloc_chunk):
+            return True
         chain = []
         limit = None if context is None else limit_of(context._talloc_chunk)
         while limit is not None:
@@ -601,12 +521,14 @@ class Tree(Interpreter):
     def op_ref(self, ctx: str, name: str) -> None:
         one = self._movable(name)
         good, context = self._context(ctx)
+        if not self.LOOPS and one is not None and (one.frame or self._hangs(context, one.obj)):
+            return
         if one is not None and good and not one.asked:
             self.saw(f"ref {self.name_of(t.talloc_reference(context, one.obj))}")
 
     def op_incref(self, name: str) -> None:
         one = self._movable(name)
-        if one is not None and not one.asked:
+        if one is not None and not one.asked and not one.frame:
             self.saw(f"incref {t.talloc_increase_ref_count(one.obj)}")
 
     # --- names

@@ -111,3 +111,28 @@ class TestResizedInAPool:
         t.talloc_new(pool)
         last = t.talloc_size(pool, 1025)
         assert t.talloc_get_name(t.talloc_realloc(None, last, t.uint8_t, 64)) == "uint8_t"
+
+
+class TestStack:
+    def test_a_frame_that_a_limit_refuses(self, aborts):
+        """C panics, so the abort function is called; None if that returns."""
+        frame = t.talloc_stackframe()
+        t.talloc_set_memlimit(frame, 1)
+        assert t.talloc_stackframe() is None
+        assert t.talloc_tos() is frame
+        assert aborts == ["talloc_stackframe failed"]
+        t.talloc_free(frame)
+
+    def test_a_frame_that_is_pushed_while_another_above_the_freed_one_goes(self):
+        """The frame that goes is still on the stack while its children's destructors run: they push on top of it."""
+        seen: list[object] = []
+        outer = t.talloc_stackframe()
+        inner = t.talloc_stackframe_pool(100)
+
+        def pushes(_ptr: object) -> None:
+            seen.append(t.talloc_parent(t.talloc_stackframe()))
+
+        t.talloc_set_destructor(t.talloc_new(inner), pushes)
+        t.talloc_free(outer)
+        assert seen == [inner]
+        assert not t.talloc_stackframe_exists()
