@@ -57,7 +57,7 @@ abort_errors: list[type[BaseException]] = [_abort.talloc_abort_error]
 #: Destructors that belong to a library built on this one.
 library_destructors: set[Any] = set()
 
-#: What nearly all destructors answer, if not None.
+#: What most destructors answer; others give None.
 AGREED = 0
 _REFUSED = -1
 _GONE = 0
@@ -77,7 +77,7 @@ def free_chunk(c: chunk, where: Any) -> int:
             answer: Any = destructor(c.obj)
         except BaseException as error:
             answer = destructor_raised(c, destructor, error)
-        if answer is not None and answer is not AGREED and refuses(c, destructor, answer):
+        if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return -1
         if c.where is not None or c.extra is not None:
             return free_agreed(c, where)

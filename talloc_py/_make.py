@@ -38,7 +38,7 @@ __all__ = [
     "new_buffer",
     "new_context",
     "new_list",
-    "new_quick",
+    "new_plain",
     "new_string",
     "new_struct",
     "require_int",
@@ -130,15 +130,23 @@ def plain_instance(info: type_info) -> Any:
     return obj
 
 
-def new_quick(ctx: Any, info: type_info) -> Any:
-    """A chunk of a class that takes nothing but to be called."""
-    obj = info.type()
-    c = link(obj, ctx, info.type)
+def new_plain(ctx: Any, info: type_info) -> Any:
+    """What new_struct() comes to for most classes of chunks, in half the time."""
+    cls = info.type
+    obj = object.__new__(cls)
+    c = link(obj, ctx, cls)
     if c is None:
         return None
     obj._talloc_chunk = c
-    if info.fill is not None:
-        info.fill(obj)
+    if info.runs_init:
+        try:
+            cls.__init__(obj)
+        except BaseException:
+            _discard(c, caller(2))
+            raise
+    fill = info.fill
+    if fill is not None:
+        fill(obj)
     return obj
 
 
@@ -200,7 +208,7 @@ def _initialise(c: chunk, obj: Any, info: type_info) -> None:
         try:
             type(obj).__init__(obj)
         except BaseException:
-            _discard(c)
+            _discard(c, caller(3))
             raise
     if info.fill is not None:
         info.fill(obj)
@@ -224,9 +232,8 @@ def _bare_instance(info: type_info) -> Any:
     return obj
 
 
-def _discard(c: chunk) -> None:
+def _discard(c: chunk, where: Any) -> None:
     """Take back a chunk whose ``__init__`` has failed; its children are freed in the ordinary way."""
-    where = caller(4)
     c.destructor = None
     while c.extra is not None and c.extra.refs is not None:
         drop_handle(c.extra.refs, where, [])

@@ -53,7 +53,7 @@ from ._make import (
     new_buffer,
     new_context,
     new_list,
-    new_quick,
+    new_plain,
     new_struct,
     require_int,
     require_str,
@@ -205,8 +205,8 @@ def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
         except Exception:  # whatever a user's __getattr__ raises
             parent = None
     if parent is None:
-        return new_quick(ctx, info) if info.quick else new_struct(ctx, type, type)
-    # new_quick() and link() in one piece for the ordinary case: a third less time.
+        return new_plain(ctx, info) if info.plain else new_struct(ctx, type, type)
+    # new_plain() and link() in one piece for the ordinary case: a third less time.
     obj = type()
     c = chunk()
     obj._talloc_chunk = c
@@ -263,7 +263,7 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
         except Exception:  # whatever a user's __getattr__ raises
             parent = None
     if parent is None:
-        return new_quick(ctx, info) if info.quick else new_struct(ctx, type, type)
+        return new_plain(ctx, info) if info.plain else new_struct(ctx, type, type)
     obj = type()
     c = chunk()
     obj._talloc_chunk = c
@@ -498,7 +498,7 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
             answer: Any = destructor(ptr)
         except BaseException as error:
             answer = destructor_raised(c, destructor, error)
-        if answer is not None and answer is not AGREED and refuses(c, destructor, answer):
+        if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return -1
         if c.where is not None or c.extra is not None:
             return free_agreed(c, (frame.f_code, frame.f_lasti))
@@ -555,7 +555,7 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
             answer: Any = destructor(ctx)
         except BaseException as error:
             answer = destructor_raised(c, destructor, error)
-        if answer is not None and answer is not AGREED and refuses(c, destructor, answer):
+        if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return
         if c.where is not None or c.extra is not None:
             free_agreed(c, (frame.f_code, frame.f_lasti))

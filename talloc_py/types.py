@@ -176,6 +176,7 @@ class type_info:
         "is_bytes",
         "is_chunk",
         "name",
+        "plain",
         "pointer",
         "quick",
         "runs_init",
@@ -194,6 +195,8 @@ class type_info:
         self.pointer: bool = False
         #: A subclass of TALLOC_CTX: chunks of this type are its instances.
         self.is_chunk: bool = False
+        #: Instances of this subclass of TALLOC_CTX come from ``object.__new__``, and take attributes without ado.
+        self.plain: bool = False
         #: Calling the class and then `fill` is all that making an instance takes.
         self.quick: bool = False
         #: ``__init__`` can be called without arguments and does something.
@@ -338,9 +341,10 @@ def _learn_making(info: type_info, fields: dict[str, Any]) -> None:
     info.runs_init = has_init and needs_no_arguments(cls.__init__)
     info.callable = (not has_init or info.runs_init) and (made_by_object or needs_no_arguments(cls.__new__))
     guarded = cls.__setattr__ is not object.__setattr__
-    info.quick = info.is_chunk and made_by_object and not has_init and not guarded and info.size < MAX_TALLOC_SIZE
+    info.plain = info.is_chunk and made_by_object and not guarded and info.size < MAX_TALLOC_SIZE
+    info.quick = info.plain and not has_init
     if zeros:
-        info.fill = _filler(zeros) if info.quick else _careful_filler(zeros)
+        info.fill = _filler(cls, zeros) if info.quick else _careful_filler(cls, zeros)
 
 
 def _zero_of(annotation: Any) -> Any:
@@ -391,47 +395,56 @@ def _signature_needs_nothing(init: Any) -> bool:
     return True
 
 
-def _filler(zeros: dict[str, Any]) -> Callable[[Any], None]:
+def _filler(cls: type, zeros: dict[str, Any]) -> Callable[[Any], None]:
     """
     A function that sets all fields of a fresh object, for classes that cannot have set any of them.
 
     Generated, as `dataclasses` does: a loop over names with setattr() takes five times as long, on each creation.
     """
     if not all(name.isidentifier() for name in zeros):
-        return _careful_filler(zeros)
+        return _careful_filler(cls, zeros)
     lines = "\n".join(f" o.{name} = {value!r}" for name, value in zeros.items())
     scope: dict[str, Any] = {}
     try:
         exec(f"def fill(o):\n{lines}", scope)
     except SyntaxError:  # A field that is called like a keyword.
-        return _careful_filler(zeros)
+        return _careful_filler(cls, zeros)
     fill: Callable[[Any], None] = scope["fill"]
     return fill
 
 
-def _careful_filler(zeros: dict[str, Any]) -> Callable[[Any], None]:
+def _careful_filler(cls: type, zeros: dict[str, Any]) -> Callable[[Any], None]:
     """A function that sets those fields that have no value yet and calls no method of the user's class for it."""
-    pairs = tuple(zeros.items())
+    in_dict: dict[str, Any] = {}
+    in_slots: list[tuple[Any, Any]] = []
+    for name, value in zeros.items():
+        slot = _slot_of(cls, name)
+        if slot is None:
+            in_dict[name] = value
+        else:
+            in_slots.append((slot, value))
 
     def fill(obj: Any) -> None:
-        cls: type[Any] = type(obj)  # pyright: ignore[reportUnknownVariableType]  # of an Any
-        for name, value in pairs:
-            if not _is_set(cls, obj, name):
-                object.__setattr__(obj, name, value)
+        for slot, value in in_slots:
+            try:
+                slot.__get__(obj, cls)
+            except AttributeError:
+                slot.__set__(obj, value)
+        if in_dict:
+            own: dict[str, Any] = object.__getattribute__(obj, "__dict__")
+            for name, value in in_dict.items():
+                own.setdefault(name, value)
 
     return fill
 
 
-def _is_set(cls: type, obj: Any, name: str) -> bool:
+def _slot_of(cls: type, name: str) -> Any:
+    """What leads to the slot *name* of a class; None where it has none."""
     for base in cls.__mro__:
         slot: Any = type.__getattribute__(base, "__dict__").get(name)
         if _is_slot(slot):
-            try:
-                slot.__get__(obj, cls)
-            except AttributeError:
-                return False
-            return True
-    return name in object.__getattribute__(obj, "__dict__")
+            return slot
+    return None
 
 
 def copy_fields(source: Any, target: Any) -> None:
