@@ -4,7 +4,7 @@ Area "tree": chunks, who owns them, what they are called, what is in them.
 
 The operations, by what they are about; X, Y are objects, C a context or "-" for none, K a script, T a type:
 
-    making      new X C; named X C SIZE TEXT; namedf X C SIZE TEXT N; init X TEXT N; size, zsize X C SIZE;
+    making      new X C; chain X C N; named X C SIZE TEXT; namedf X C SIZE TEXT N; init X TEXT N; size, zsize X C SIZE;
                 struct, zero, ptrtype X C T; array, zarray, arrptr X C T N; arrsize X C SIZE N; memdup X C Y;
                 pool X C SIZE; pooled X C T N SIZE; autofree X;
                 strdup X C TEXT; strndup X C TEXT N; asprintf, vasprintf X C FORMAT TEXT N; append_none X TEXT
@@ -130,6 +130,8 @@ class AREA:
             self._then = f"destructor {name} {choices.pick(SCRIPTS)}"
         if choices.chance(20):
             return f"namedf {name} {ctx} 0 {choices.pick(TEXTS)} {choices.integer(0, 9)}"
+        if choices.chance(3):
+            return f"chain {name} {ctx} {choices.pick((2, 3, 100))}"
         return f"new {name} {ctx}"
 
     def _rooms(self, choices: Choices, in_script: bool) -> str:

@@ -299,6 +299,19 @@ EACH: dict[str, str] = {
         free c5
         all
     """,
+    "deep trees": """
+        new c1 -
+        chain c2 c1 9999
+        chain c3 c1 10000
+        isparent c2 c1
+        isparent c3 c1
+        isparent c1 c2
+        look c2
+        steal c3 c2
+        isparent c2 c1
+        look c1
+        free c1
+    """,
     "names": """
         new c1 -
         setname c1 abc 3

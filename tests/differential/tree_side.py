@@ -112,7 +112,7 @@ class Tree(Interpreter):
     # --- looking at chunks
 
     @staticmethod
-    def _cannot_look_up(obj: Any) -> bool:
+    def _cannot_look_up(obj: Any, endless: bool = True) -> bool:
         c = obj._talloc_chunk.parent
         for _level in range(_free.TALLOC_MAX_DEPTH):
             if c is None:
@@ -120,7 +120,7 @@ class Tree(Interpreter):
             if c.obj is None:
                 return True
             c = c.parent
-        return True
+        return endless
 
     def _can_free(self, obj: Any) -> bool:
         if self._replaced > 0:
@@ -150,6 +150,15 @@ class Tree(Interpreter):
         good, context = self._can_make(name, ctx)
         if good:
             self._made(name, "context", t.talloc_new(context))
+
+    def op_chain(self, name: str, ctx: str, count: str) -> None:
+        good, context = self._can_make(name, ctx)
+        if good:
+            left = int(count) - 1
+            while left > 0 and context is not None:
+                context = t.talloc_new(context)
+                left -= 1
+            self._made(name, "context", None if context is None else t.talloc_new(context))
 
     def op_named(self, name: str, ctx: str, size: str, text: str) -> None:
         good, context = self._can_make(name, ctx)
@@ -577,7 +586,7 @@ class Tree(Interpreter):
 
     def op_isparent(self, name: str, other: str) -> None:
         one, presumed = self._object(name), self._object(other)
-        if one is not None and presumed is not None and not self._cannot_look_up(one.obj):
+        if one is not None and presumed is not None and not self._cannot_look_up(one.obj, False):
             self.saw(f"isparent {t.talloc_is_parent(one.obj, presumed.obj)}")
 
     def op_memlimit(self, name: str, size: str) -> None:

@@ -379,7 +379,7 @@ static void op_isparent(int argc, char **argv)
 {
 	void *ptr = get(argv[1]), *other = get(argv[2]);
 
-	if (ptr != NULL && other != NULL && !cannot_look_up(ptr)) {
+	if (ptr != NULL && other != NULL && !is_lost(ptr, false)) {
 		saw("isparent %d", talloc_is_parent(ptr, other));
 	}
 }
@@ -508,6 +508,7 @@ static void op_all(int argc, char **argv)
 
 #define TREE_OPERATIONS \
 	{ "new", op_new }, \
+	{ "chain", op_chain }, \
 	{ "named", op_named }, \
 	{ "namedf", op_namedf }, \
 	{ "init", op_init }, \

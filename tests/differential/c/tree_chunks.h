@@ -67,8 +67,8 @@ static bool is_dying(const void *ptr)
 	return header_of(ptr)->flags & FLAG_LOOP;
 }
 
-/* Whether a search upwards would meet a dead chunk, or not end. */
-static bool cannot_look_up(const void *ptr)
+/* Whether a search upwards would meet a dead chunk; endless is the answer where it would not end. */
+static bool is_lost(const void *ptr, bool endless)
 {
 	struct header *h = header_of(ptr);
 	int level;
@@ -82,7 +82,13 @@ static bool cannot_look_up(const void *ptr)
 			return true;
 		}
 	}
-	return true;
+	return endless;
+}
+
+/* Whether a search upwards would meet a dead chunk, or not end. */
+static bool cannot_look_up(const void *ptr)
+{
+	return is_lost(ptr, true);
 }
 
 static bool is_above(const void *ptr, const void *presumed)

@@ -13,6 +13,21 @@ static void op_new(int argc, char **argv)
 	}
 }
 
+/* As many contexts, each the owner of the next; the last bears the name. */
+static void op_chain(int argc, char **argv)
+{
+	void *ctx;
+
+	if (can_make(argv, &ctx)) {
+		int count = atoi(argv[3]);
+
+		while (count-- > 1 && ctx != NULL) {
+			ctx = talloc_new(ctx);
+		}
+		made(argv[1], "context", ctx == NULL ? NULL : talloc_new(ctx));
+	}
+}
+
 static void op_named(int argc, char **argv)
 {
 	void *ctx;
