@@ -57,14 +57,14 @@ class AREA:
     length: ClassVar[int] = 150
 
     def __init__(self) -> None:
-        self._side = Requests.__new__(Requests)
+        self._side: Requests
         self._choices: Choices
         self._in_script = False
         self._missed = False
         self._lines = 0
 
     def python(self) -> Interpreter:
-        self._side.__init__()
+        self._side = Requests()
         return self._side
 
     def saw(self, line: str, observations: list[str]) -> None:

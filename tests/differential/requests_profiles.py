@@ -146,7 +146,7 @@ class Profiles(World):
         length = tevent_req_profile_pack(profile, buffer)
         small = tevent_req_profile_pack(profile, bytearray(3))
         self.saw(f"pack: asked {asked == length:d}, too small {small == length:d}")
-        self._show_bytes("packed", buffer[:length])
+        self._show_bytes("packed", bytes(buffer[:length]))
 
     def _unpack(self, name: str, owner: Any, packed: bytes | bytearray, whole: bool) -> None:
         used, profile = tevent_req_profile_unpack(packed, owner)

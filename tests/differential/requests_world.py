@@ -192,8 +192,10 @@ class World(Interpreter):
     def script(self, name: str) -> script:
         chunk = self.script_chunks.get(name)
         if chunk is None:
-            chunk = self.script_chunks[name] = talloc_zero(self.hidden, script)
+            chunk = talloc_zero(self.hidden, script)
+            assert chunk is not None
             chunk.name = name
+            self.script_chunks[name] = chunk
         return chunk
 
     def in_us(self, word: str) -> timeval:
