@@ -26,6 +26,8 @@ from typing import NamedTuple
 
 import native
 
+# No measurement takes longer, unless it hangs.
+SECONDS_MAX = 600
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
@@ -141,9 +143,9 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     """Run *command* with the packages of this tree; a failure ends the benchmark."""
     # Twisted's reactor and others would look at what a user has set; a fixed hash seed is one difference less.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=SECONDS_MAX)
     if done.returncode:
-        raise SystemExit(f"{command} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{command} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done
 
 
@@ -210,8 +212,8 @@ def choose(script: str, groups: Iterable[Group], only: str) -> list[Group]:
     return chosen
 
 
-def main(script: str, description: str | None, groups: list[Group]) -> None:
-    """Run the benchmark that *script* is, or one unit of it where ``--unit`` says so."""
+def main(script: str, description: str | None, groups: list[Group], others: dict[str, Unit] | None = None) -> None:
+    """Run the benchmark that *script* is, or one unit of it where ``--unit`` says so, which may be one of *others*."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each unit (default 5)")
     parser.add_argument("--count", type=int, default=None, help="items in each measurement")
@@ -222,7 +224,8 @@ def main(script: str, description: str | None, groups: list[Group]) -> None:
     parser.add_argument("--unit", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.unit:
-        run_unit({name: unit for group in groups for name, unit in group.units.items()}[args.unit], args.count)
+        known = {name: unit for group in groups for name, unit in group.units.items()} | (others or {})
+        run_unit(known[args.unit], args.count)
         return
     chosen = choose(script, groups, args.only)
     wanted = [(script, name, unit) for group in chosen for name, unit in group.units.items()]

@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 SOURCES = Path(__file__).resolve().parent / "c"
@@ -55,7 +56,7 @@ def build(name: str) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     program = folder / f"{name}-{digest.hexdigest()[:16]}"
     if not program.exists():
-        unfinished = program.with_suffix(f".{os.getpid()}")
+        unfinished = program.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         packages = pkg_config("--cflags", "--libs", "talloc", "tevent")
         where = f"-Wl,-rpath,{Path(library).parent}"
         subprocess.run(["cc", *FLAGS, "-o", unfinished, sources[0], *packages, library, where], check=True)

@@ -19,17 +19,27 @@ DATA = bytes(range(132))
 WARM_UP = 1000
 
 
+def datagram_sockets() -> tuple[socket.socket, socket.socket]:
+    """The server's, and the client's that is connected to it."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("127.0.0.1", 0))
+    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    client.connect(server.getsockname())
+    server.setblocking(False)
+    client.setblocking(False)
+    return server, client
+
+
 def tsocket_unit(count: int) -> Cost:
     """`tdgram_recvfrom_send` and `tdgram_sendto_send`."""
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_zero
     from tevent import tevent_context_init, tevent_loop_once, tevent_req_callback_data, tevent_req_set_callback
     from tsocket import (
-        tdgram_inet_udp_socket,
+        tdgram_bsd_existing_socket,
         tdgram_recvfrom_recv,
         tdgram_recvfrom_send,
         tdgram_sendto_recv,
         tdgram_sendto_send,
-        tsocket_address_inet_from_strings,
     )
 
     class end(TALLOC_CTX):
@@ -86,23 +96,14 @@ def tsocket_unit(count: int) -> Cost:
     left = 0
     top = talloc_new(None)
     ev = tevent_context_init(top)
-    _, server_address = tsocket_address_inet_from_strings(top, "ipv4", "127.0.0.1", free_port())
-    _, client_address = tsocket_address_inet_from_strings(top, "ipv4", "127.0.0.1", 0)
     server, client = talloc_zero(top, end), talloc_zero(top, end)
-    _, server.dgram = tdgram_inet_udp_socket(server_address, None, server)
-    _, client.dgram = tdgram_inet_udp_socket(client_address, server_address, client)
+    for me, sock in zip((server, client), datagram_sockets(), strict=True):
+        _, me.dgram = tdgram_bsd_existing_socket(me, sock.detach())
     client.is_client = True
     receive(server)
     receive(client)
     run(WARM_UP)
     return per_item(partial(run, count), count)
-
-
-def free_port() -> int:
-    """A UDP port that nobody has at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Server(asyncio.DatagramProtocol):
@@ -230,13 +231,9 @@ def twisted_unit(count: int) -> Cost:
 
 def epoll_unit(count: int) -> Cost:
     """recvfrom and sendto, one epoll object."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(("127.0.0.1", 0))
-    client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    client.connect(server.getsockname())
+    server, client = datagram_sockets()
     poll = select.epoll()
     for sock in (server, client):
-        sock.setblocking(False)
         poll.register(sock, select.EPOLLIN)
     server_fd = server.fileno()
 

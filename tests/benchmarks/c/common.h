@@ -48,10 +48,7 @@ struct tevent_req *tstream_writev_queue_send(TALLOC_CTX *mem_ctx, struct tevent_
 					     struct iovec *vector, size_t count);
 int tstream_writev_queue_recv(struct tevent_req *req, int *perrno);
 
-int _tsocket_address_inet_from_strings(TALLOC_CTX *mem_ctx, const char *fam, const char *addr, uint16_t port,
-				       struct tsocket_address **_addr, const char *location);
-int _tdgram_inet_udp_socket(const struct tsocket_address *local, const struct tsocket_address *remote,
-			    TALLOC_CTX *mem_ctx, struct tdgram_context **dgram, const char *location);
+int _tdgram_bsd_existing_socket(TALLOC_CTX *mem_ctx, int fd, struct tdgram_context **dgram, const char *location);
 struct tevent_req *tdgram_recvfrom_send(TALLOC_CTX *mem_ctx, struct tevent_context *ev, struct tdgram_context *dgram);
 ssize_t tdgram_recvfrom_recv(struct tevent_req *req, int *perrno, TALLOC_CTX *mem_ctx, uint8_t **buf,
 			     struct tsocket_address **src);

@@ -74,17 +74,20 @@ static void run(struct end *client, long total)
 	}
 }
 
-/* A UDP port that nobody has at the moment. */
-static uint16_t free_port(void)
+/* The server's socket, or the client's that is connected to it. */
+static int datagram_socket(struct sockaddr_in *address, bool is_server)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t size = sizeof(address);
-	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	socklen_t size = sizeof(*address);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
 
-	check(bind(fd, (struct sockaddr *)&address, size) == 0, "bind");
-	getsockname(fd, (struct sockaddr *)&address, &size);
-	close(fd);
-	return ntohs(address.sin_port);
+	check(fd != -1, "socket");
+	if (is_server) {
+		check(bind(fd, (struct sockaddr *)address, size) == 0, "bind");
+		getsockname(fd, (struct sockaddr *)address, &size);
+	} else {
+		check(connect(fd, (struct sockaddr *)address, size) == 0, "connect");
+	}
+	return fd;
 }
 
 int main(int argc, char **argv)
@@ -93,19 +96,14 @@ int main(int argc, char **argv)
 	TALLOC_CTX *top = talloc_new(NULL);
 	struct end *server = talloc_zero(top, struct end);
 	struct end *client = talloc_zero(top, struct end);
-	struct tsocket_address *server_address, *client_address;
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	struct stopwatch watch = {0};
-	uint16_t port = free_port();
 	int ret;
 
 	ev = tevent_context_init(top);
-	ret = _tsocket_address_inet_from_strings(top, "ipv4", "127.0.0.1", port, &server_address, __location__);
-	check(ret == 0, "address");
-	ret = _tsocket_address_inet_from_strings(top, "ipv4", "127.0.0.1", 0, &client_address, __location__);
-	check(ret == 0, "address");
-	ret = _tdgram_inet_udp_socket(server_address, NULL, server, &server->dgram, __location__);
+	ret = _tdgram_bsd_existing_socket(server, datagram_socket(&address, true), &server->dgram, __location__);
 	check(ret == 0, "server");
-	ret = _tdgram_inet_udp_socket(client_address, server_address, client, &client->dgram, __location__);
+	ret = _tdgram_bsd_existing_socket(client, datagram_socket(&address, false), &client->dgram, __location__);
 	check(ret == 0, "client");
 	client->is_client = true;
 	receive(server);
