@@ -49,7 +49,8 @@ from _socket import (
     inet_pton,
 )
 from errno import EBADF
-from os import close, readv, set_blocking, writev
+from os import close, geteuid, listdir, readv, set_blocking, unlink, writev
+from os.path import isdir, isfile, realpath
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
 from termios import FIONREAD
 
@@ -96,16 +97,25 @@ __all__ = [
     "bytes_readable",
     "close",
     "connect",
+    "create_file",
     "create_socket",
     "gaierror",
     "get_option",
     "get_status_flags",
     "getaddrinfo",
+    "geteuid",
     "inet_ntop",
     "inet_pton",
+    "isdir",
+    "isfile",
+    "listdir",
     "local_address",
+    "memory_file",
+    "owner_and_mode",
     "poll",
+    "read_file",
     "readv",
+    "realpath",
     "recvmsg_into",
     "sendmsg",
     "set_blocking",
@@ -114,6 +124,7 @@ __all__ = [
     "socket_around",
     "socket_error",
     "socketpair",
+    "unlink",
     "writev",
 ]
 
@@ -293,3 +304,38 @@ def recvmsg_into(fd: int, buffer: WriteableBuffer, flags: int) -> int:
         return sock.recvmsg_into([buffer], 0, flags)[0]
     finally:
         sock.detach()
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def read_file(path: str) -> bytes:
+    """The whole content of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def create_file(path: str, content: bytes, mode: int) -> None:
+    """Make a file that is not there yet, with exactly the permissions *mode* from its beginning."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode & 0o600)
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(content)
+    except OSError:
+        os.unlink(path)
+        raise
+
+
+def memory_file(content: bytes) -> int:
+    """A descriptor of a file that has no name anywhere."""
+    fd = os.memfd_create("tsocket", os.MFD_CLOEXEC)
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    return fd
+
+
+def owner_and_mode(path: str) -> tuple[int, int]:
+    """The user that a file belongs to, and its permissions."""
+    status = os.stat(path)
+    return status.st_uid, status.st_mode & 0o7777
