@@ -7,17 +7,6 @@ One name to one name as in talloc.h. This module only re-exports.
 
 from __future__ import annotations
 
-from .array import (
-    talloc_array,
-    talloc_array_length,
-    talloc_array_ptrtype,
-    talloc_array_size,
-    talloc_realloc,
-    talloc_realloc_fn,
-    talloc_realloc_size,
-    talloc_realloc_zero,
-    talloc_zero_array,
-)
 from .core import (
     TALLOC_CTX,
     TALLOC_FREE,
@@ -46,21 +35,6 @@ from .core import (
     talloc_zero,
     talloc_zero_size,
 )
-from .debug import (
-    talloc_abort_error,
-    talloc_autofree_context,
-    talloc_disable_null_tracking,
-    talloc_enable_leak_report,
-    talloc_enable_leak_report_full,
-    talloc_enable_null_tracking,
-    talloc_enable_null_tracking_no_autofree,
-    talloc_set_abort_fn,
-    talloc_set_log_fn,
-    talloc_set_log_stderr,
-)
-from .memlimit import (
-    talloc_set_memlimit,
-)
 from .names import (
     talloc_check_name,
     talloc_find_parent_byname,
@@ -72,39 +46,6 @@ from .names import (
     talloc_set_name,
     talloc_set_name_const,
     talloc_set_type,
-)
-from .pool import (
-    talloc_pool,
-    talloc_pooled_object,
-)
-from .refs import (
-    talloc_increase_ref_count,
-    talloc_reference,
-    talloc_reference_count,
-    talloc_unlink,
-)
-from .report import (
-    talloc_full_report_printf,
-    talloc_report,
-    talloc_report_depth_cb,
-    talloc_report_depth_file,
-    talloc_report_full,
-    talloc_report_str,
-    talloc_show_parents,
-)
-from .secret import (
-    talloc_keep_secret,
-)
-from .sizes import (
-    talloc_get_size,
-    talloc_total_blocks,
-    talloc_total_size,
-)
-from .stack import (
-    talloc_stackframe,
-    talloc_stackframe_exists,
-    talloc_stackframe_pool,
-    talloc_tos,
 )
 from .string import (
     talloc_append_string,
@@ -123,19 +64,59 @@ from .string import (
     talloc_vasprintf_append,
     talloc_vasprintf_append_buffer,
 )
-from .types import (
-    char,
-    int8_t,
-    int16_t,
-    int32_t,
-    int64_t,
-    size_t,
-    ssize_t,
-    uint8_t,
-    uint16_t,
-    uint32_t,
-    uint64_t,
-)
+from .types import char, int8_t, int16_t, int32_t, int64_t, size_t, ssize_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .array import (
+        talloc_array,
+        talloc_array_length,
+        talloc_array_ptrtype,
+        talloc_array_size,
+        talloc_realloc,
+        talloc_realloc_fn,
+        talloc_realloc_size,
+        talloc_realloc_zero,
+        talloc_zero_array,
+    )
+    from .debug import (
+        talloc_abort_error,
+        talloc_autofree_context,
+        talloc_disable_null_tracking,
+        talloc_enable_leak_report,
+        talloc_enable_leak_report_full,
+        talloc_enable_null_tracking,
+        talloc_enable_null_tracking_no_autofree,
+        talloc_set_abort_fn,
+        talloc_set_log_fn,
+        talloc_set_log_stderr,
+    )
+    from .memlimit import talloc_set_memlimit
+    from .pool import talloc_pool, talloc_pooled_object
+    from .refs import talloc_increase_ref_count, talloc_reference, talloc_reference_count, talloc_unlink
+    from .report import (
+        talloc_full_report_printf,
+        talloc_report,
+        talloc_report_depth_cb,
+        talloc_report_depth_file,
+        talloc_report_full,
+        talloc_report_str,
+        talloc_show_parents,
+    )
+    from .secret import talloc_keep_secret
+    from .sizes import talloc_get_size, talloc_total_blocks, talloc_total_size
+    from .stack import talloc_stackframe, talloc_stackframe_exists, talloc_stackframe_pool, talloc_tos
+else:
+    # Hidden from type checkers, which would take every name for one that is found here.
+    def __getattr__(name):
+        from ._homes import HOMES
+        from ._lazy import find
+
+        return find(__name__, HOMES, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "TALLOC_CTX",

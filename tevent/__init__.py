@@ -9,8 +9,6 @@ from __future__ import annotations
 
 # These add their backends to the registry.
 from . import epoll as epoll
-from . import poll as poll
-from . import selectors as selectors
 from . import standard as standard
 from .abort import tevent_abort, tevent_abort_error, tevent_common_check_double_free, tevent_set_abort_fn
 from .backend import (
@@ -20,7 +18,6 @@ from .backend import (
     tevent_register_backend,
     tevent_set_default_backend,
 )
-from .common import tevent_common_wakeup, tevent_common_wakeup_fd, tevent_common_wakeup_init
 from .context import (
     tevent_cached_getpid,
     tevent_common_context_destructor,
@@ -39,17 +36,7 @@ from .context import (
     tevent_re_initialise,
     tevent_signal_support,
 )
-from .debug import (
-    TEVENT_DEBUG_ERROR,
-    TEVENT_DEBUG_FATAL,
-    TEVENT_DEBUG_TRACE,
-    TEVENT_DEBUG_WARNING,
-    tevent_debug,
-    tevent_debug_level,
-    tevent_set_debug,
-    tevent_set_debug_stderr,
-    tevent_set_max_debug_level,
-)
+from .debug import tevent_debug, tevent_set_debug, tevent_set_debug_stderr, tevent_set_max_debug_level
 from .errno import get_errno, set_errno
 from .fd import (
     TEVENT_FD_ERROR,
@@ -89,37 +76,6 @@ from .immediate import (
     tevent_reset_immediate,
     tevent_schedule_immediate,
 )
-from .ntstatus import (
-    NT_STATUS_ACCESS_DENIED,
-    NT_STATUS_CANT_ACCESS_DOMAIN_INFO,
-    NT_STATUS_CONNECTION_DISCONNECTED,
-    NT_STATUS_CRYPTO_SYSTEM_INVALID,
-    NT_STATUS_EQUAL,
-    NT_STATUS_IMAGE_CERT_REVOKED,
-    NT_STATUS_INTERNAL_ERROR,
-    NT_STATUS_INVALID_ADDRESS,
-    NT_STATUS_INVALID_BUFFER_SIZE,
-    NT_STATUS_INVALID_LEVEL,
-    NT_STATUS_INVALID_PARAMETER,
-    NT_STATUS_INVALID_PARAMETER_MIX,
-    NT_STATUS_IO_TIMEOUT,
-    NT_STATUS_IS_OK,
-    NT_STATUS_NO_MEMORY,
-    NT_STATUS_OK,
-    NT_STATUS_PIPE_BUSY,
-    NT_STATUS_RPC_PROTOCOL_ERROR,
-    NT_STATUS_UNSUCCESSFUL,
-    NT_STATUS_V,
-    NTSTATUS,
-    STATUS_BUFFER_OVERFLOW,
-    STATUS_MORE_ENTRIES,
-    map_nt_error_from_unix_common,
-    tevent_req_is_nterror,
-    tevent_req_nterror,
-    tevent_req_poll_ntstatus,
-    tevent_req_simple_finish_ntstatus,
-    tevent_req_simple_recv_ntstatus,
-)
 from .queue import (
     tevent_queue,
     tevent_queue_add,
@@ -138,13 +94,6 @@ from .queue import (
     tevent_queue_wait_send,
 )
 from .req import (
-    TEVENT_REQ_DONE,
-    TEVENT_REQ_IN_PROGRESS,
-    TEVENT_REQ_INIT,
-    TEVENT_REQ_NO_MEMORY,
-    TEVENT_REQ_RECEIVED,
-    TEVENT_REQ_TIMED_OUT,
-    TEVENT_REQ_USER_ERROR,
     tevent_req,
     tevent_req_callback_data,
     tevent_req_callback_data_void,
@@ -168,57 +117,6 @@ from .req import (
     tevent_req_set_cleanup_fn,
     tevent_req_set_endtime,
     tevent_req_set_print_fn,
-    tevent_req_state,
-)
-from .req_print import tevent_req_default_print, tevent_req_print
-from .req_profile import (
-    tevent_req_get_profile,
-    tevent_req_move_profile,
-    tevent_req_profile,
-    tevent_req_profile_append_sub,
-    tevent_req_profile_create,
-    tevent_req_profile_get_name,
-    tevent_req_profile_get_start,
-    tevent_req_profile_get_status,
-    tevent_req_profile_get_stop,
-    tevent_req_profile_get_subprofiles,
-    tevent_req_profile_next,
-    tevent_req_profile_pack,
-    tevent_req_profile_set_name,
-    tevent_req_profile_set_start,
-    tevent_req_profile_set_status,
-    tevent_req_profile_set_stop,
-    tevent_req_profile_string,
-    tevent_req_profile_unpack,
-    tevent_req_set_profile,
-)
-from .samba import samba_tevent_context_init, samba_tevent_set_debug
-from .signal import (
-    SA_NOCLDSTOP,
-    SA_NOCLDWAIT,
-    SA_NODEFER,
-    SA_RESETHAND,
-    SA_RESTART,
-    SA_SIGINFO,
-    tevent_add_signal,
-    tevent_cleanup_pending_signal_handlers,
-    tevent_common_add_signal,
-    tevent_common_check_signal,
-    tevent_common_invoke_signal_handler,
-    tevent_num_signals,
-    tevent_sa_info_queue_count,
-    tevent_signal,
-    tevent_signal_get_tag,
-    tevent_signal_set_tag,
-)
-from .threads import (
-    tevent_common_threaded_activate_immediate,
-    tevent_thread_proxy,
-    tevent_thread_proxy_create,
-    tevent_thread_proxy_schedule,
-    tevent_threaded_context,
-    tevent_threaded_context_create,
-    tevent_threaded_schedule_immediate,
 )
 from .timed import (
     tevent_add_timer,
@@ -243,23 +141,7 @@ from .timed import (
     timeval,
 )
 from .trace import (
-    TEVENT_CALL_FLOW_REQ_CANCEL,
-    TEVENT_CALL_FLOW_REQ_CLEANUP,
-    TEVENT_CALL_FLOW_REQ_CREATE,
-    TEVENT_CALL_FLOW_REQ_NOTIFY_CB,
-    TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,
-    TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE,
-    TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER,
-    TEVENT_CALL_FLOW_REQ_RESET,
-    TEVENT_EVENT_TRACE_ATTACH,
-    TEVENT_EVENT_TRACE_BEFORE_HANDLER,
-    TEVENT_EVENT_TRACE_DETACH,
     TEVENT_HAS_LOOP_ONCE_TRACE_POINTS,
-    TEVENT_TRACE_AFTER_LOOP_ONCE,
-    TEVENT_TRACE_AFTER_WAIT,
-    TEVENT_TRACE_BEFORE_LOOP_ONCE,
-    TEVENT_TRACE_BEFORE_WAIT,
-    tevent_event_trace_point,
     tevent_get_trace_callback,
     tevent_get_trace_fd_callback,
     tevent_get_trace_immediate_callback,
@@ -272,42 +154,170 @@ from .trace import (
     tevent_set_trace_queue_callback,
     tevent_set_trace_signal_callback,
     tevent_set_trace_timer_callback,
-    tevent_thread_call_depth_cmd,
     tevent_thread_call_depth_reset_from_req,
     tevent_thread_call_depth_set_callback,
     tevent_trace_fd_callback,
     tevent_trace_immediate_callback,
-    tevent_trace_point,
     tevent_trace_point_callback,
     tevent_trace_queue_callback,
     tevent_trace_signal_callback,
     tevent_trace_timer_callback,
 )
-from .unix import tevent_req_is_unix_error, tevent_req_poll_unix, tevent_req_simple_recv_unix
-from .wakeup import tevent_wakeup_recv, tevent_wakeup_send
-from .werror import (
-    W_ERROR_IS_OK,
-    W_ERROR_V,
-    WERR_INTERNAL_ERROR,
-    WERR_NOT_ENOUGH_MEMORY,
-    WERR_OK,
-    WERR_TIMEOUT,
-    WERROR,
-    tevent_req_is_werror,
-    tevent_req_poll_werror,
-    tevent_req_simple_finish_werror,
-    tevent_req_simple_recv_werror,
-    tevent_req_werror,
-)
-from .wrapper import (
-    tevent_context_is_wrapper,
-    tevent_context_pop_use,
-    tevent_context_push_use,
-    tevent_context_same_loop,
-    tevent_context_wrapper_create,
-    tevent_wrapper_main_ev,
-    tevent_wrapper_ops,
-)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .common import tevent_common_wakeup, tevent_common_wakeup_fd, tevent_common_wakeup_init
+    from .enumerations import (
+        TEVENT_CALL_FLOW_REQ_CANCEL,
+        TEVENT_CALL_FLOW_REQ_CLEANUP,
+        TEVENT_CALL_FLOW_REQ_CREATE,
+        TEVENT_CALL_FLOW_REQ_NOTIFY_CB,
+        TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,
+        TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE,
+        TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER,
+        TEVENT_CALL_FLOW_REQ_RESET,
+        TEVENT_DEBUG_ERROR,
+        TEVENT_DEBUG_FATAL,
+        TEVENT_DEBUG_TRACE,
+        TEVENT_DEBUG_WARNING,
+        TEVENT_EVENT_TRACE_ATTACH,
+        TEVENT_EVENT_TRACE_BEFORE_HANDLER,
+        TEVENT_EVENT_TRACE_DETACH,
+        TEVENT_REQ_DONE,
+        TEVENT_REQ_IN_PROGRESS,
+        TEVENT_REQ_INIT,
+        TEVENT_REQ_NO_MEMORY,
+        TEVENT_REQ_RECEIVED,
+        TEVENT_REQ_TIMED_OUT,
+        TEVENT_REQ_USER_ERROR,
+        TEVENT_TRACE_AFTER_LOOP_ONCE,
+        TEVENT_TRACE_AFTER_WAIT,
+        TEVENT_TRACE_BEFORE_LOOP_ONCE,
+        TEVENT_TRACE_BEFORE_WAIT,
+        tevent_debug_level,
+        tevent_event_trace_point,
+        tevent_req_state,
+        tevent_thread_call_depth_cmd,
+        tevent_trace_point,
+    )
+    from .ntstatus import (
+        NT_STATUS_ACCESS_DENIED,
+        NT_STATUS_CANT_ACCESS_DOMAIN_INFO,
+        NT_STATUS_CONNECTION_DISCONNECTED,
+        NT_STATUS_CRYPTO_SYSTEM_INVALID,
+        NT_STATUS_EQUAL,
+        NT_STATUS_IMAGE_CERT_REVOKED,
+        NT_STATUS_INTERNAL_ERROR,
+        NT_STATUS_INVALID_ADDRESS,
+        NT_STATUS_INVALID_BUFFER_SIZE,
+        NT_STATUS_INVALID_LEVEL,
+        NT_STATUS_INVALID_PARAMETER,
+        NT_STATUS_INVALID_PARAMETER_MIX,
+        NT_STATUS_IO_TIMEOUT,
+        NT_STATUS_IS_OK,
+        NT_STATUS_NO_MEMORY,
+        NT_STATUS_OK,
+        NT_STATUS_PIPE_BUSY,
+        NT_STATUS_RPC_PROTOCOL_ERROR,
+        NT_STATUS_UNSUCCESSFUL,
+        NT_STATUS_V,
+        NTSTATUS,
+        STATUS_BUFFER_OVERFLOW,
+        STATUS_MORE_ENTRIES,
+        map_nt_error_from_unix_common,
+        tevent_req_is_nterror,
+        tevent_req_nterror,
+        tevent_req_poll_ntstatus,
+        tevent_req_simple_finish_ntstatus,
+        tevent_req_simple_recv_ntstatus,
+    )
+    from .req_print import tevent_req_default_print, tevent_req_print
+    from .req_profile import (
+        tevent_req_get_profile,
+        tevent_req_move_profile,
+        tevent_req_profile,
+        tevent_req_profile_append_sub,
+        tevent_req_profile_create,
+        tevent_req_profile_get_name,
+        tevent_req_profile_get_start,
+        tevent_req_profile_get_status,
+        tevent_req_profile_get_stop,
+        tevent_req_profile_get_subprofiles,
+        tevent_req_profile_next,
+        tevent_req_profile_pack,
+        tevent_req_profile_set_name,
+        tevent_req_profile_set_start,
+        tevent_req_profile_set_status,
+        tevent_req_profile_set_stop,
+        tevent_req_profile_string,
+        tevent_req_profile_unpack,
+        tevent_req_set_profile,
+    )
+    from .samba import samba_tevent_context_init, samba_tevent_set_debug
+    from .signal import (
+        SA_NOCLDSTOP,
+        SA_NOCLDWAIT,
+        SA_NODEFER,
+        SA_RESETHAND,
+        SA_RESTART,
+        SA_SIGINFO,
+        tevent_add_signal,
+        tevent_cleanup_pending_signal_handlers,
+        tevent_common_add_signal,
+        tevent_common_check_signal,
+        tevent_common_invoke_signal_handler,
+        tevent_num_signals,
+        tevent_sa_info_queue_count,
+        tevent_signal,
+        tevent_signal_get_tag,
+        tevent_signal_set_tag,
+    )
+    from .threads import (
+        tevent_common_threaded_activate_immediate,
+        tevent_thread_proxy,
+        tevent_thread_proxy_create,
+        tevent_thread_proxy_schedule,
+        tevent_threaded_context,
+        tevent_threaded_context_create,
+        tevent_threaded_schedule_immediate,
+    )
+    from .unix import tevent_req_is_unix_error, tevent_req_poll_unix, tevent_req_simple_recv_unix
+    from .wakeup import tevent_wakeup_recv, tevent_wakeup_send
+    from .werror import (
+        W_ERROR_IS_OK,
+        W_ERROR_V,
+        WERR_INTERNAL_ERROR,
+        WERR_NOT_ENOUGH_MEMORY,
+        WERR_OK,
+        WERR_TIMEOUT,
+        WERROR,
+        tevent_req_is_werror,
+        tevent_req_poll_werror,
+        tevent_req_simple_finish_werror,
+        tevent_req_simple_recv_werror,
+        tevent_req_werror,
+    )
+    from .wrapper import (
+        tevent_context_is_wrapper,
+        tevent_context_pop_use,
+        tevent_context_push_use,
+        tevent_context_same_loop,
+        tevent_context_wrapper_create,
+        tevent_wrapper_main_ev,
+        tevent_wrapper_ops,
+    )
+else:
+    # Hidden from type checkers, which would take every name for one that is found here.
+    def __getattr__(name):
+        from talloc_py._lazy import find
+
+        from ._homes import HOMES
+
+        return find(__name__, HOMES, name)
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
 
 __all__ = [
     "NTSTATUS",

@@ -16,7 +16,6 @@ its state, unless one of the rare features (`rare_features`) is used.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from sys import _getframe
 
 from talloc_py._chunk import RUNNING, birthplaces, chunk, link, make_oldest
@@ -52,6 +51,30 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any, Final, TypeVar
 
+    from .enumerations import (
+        TEVENT_REQ_DONE as TEVENT_REQ_DONE,
+    )
+    from .enumerations import (
+        TEVENT_REQ_IN_PROGRESS as TEVENT_REQ_IN_PROGRESS,
+    )
+    from .enumerations import (
+        TEVENT_REQ_INIT as TEVENT_REQ_INIT,
+    )
+    from .enumerations import (
+        TEVENT_REQ_NO_MEMORY as TEVENT_REQ_NO_MEMORY,
+    )
+    from .enumerations import (
+        TEVENT_REQ_RECEIVED as TEVENT_REQ_RECEIVED,
+    )
+    from .enumerations import (
+        TEVENT_REQ_TIMED_OUT as TEVENT_REQ_TIMED_OUT,
+    )
+    from .enumerations import (
+        TEVENT_REQ_USER_ERROR as TEVENT_REQ_USER_ERROR,
+    )
+    from .enumerations import (
+        tevent_req_state,
+    )
     from .queue import tevent_queue, tevent_queue_entry
     from .req_profile import tevent_req_profile
     from .timed import tevent_timer
@@ -66,33 +89,12 @@ else:
     # The same class without the import of threading.
     from _thread import _local as local
 
-
-class tevent_req_state(IntEnum):
-    """
-    The states of a request, in the order in which cleanup functions may see them.
-
-    C: ``enum tevent_req_state``
-    """
-
-    TEVENT_REQ_INIT = 0
-    TEVENT_REQ_IN_PROGRESS = 1
-    TEVENT_REQ_DONE = 2
-    TEVENT_REQ_USER_ERROR = 3
-    TEVENT_REQ_TIMED_OUT = 4
-    TEVENT_REQ_NO_MEMORY = 5
-    TEVENT_REQ_RECEIVED = 6
+    # The values of the enumeration, which is loaded when somebody is given a member of it.
+    TEVENT_REQ_INIT, TEVENT_REQ_IN_PROGRESS, TEVENT_REQ_DONE, TEVENT_REQ_USER_ERROR = 0, 1, 2, 3
+    TEVENT_REQ_TIMED_OUT, TEVENT_REQ_NO_MEMORY, TEVENT_REQ_RECEIVED = 4, 5, 6
 
 
-TEVENT_REQ_INIT: Final = tevent_req_state.TEVENT_REQ_INIT
-TEVENT_REQ_IN_PROGRESS: Final = tevent_req_state.TEVENT_REQ_IN_PROGRESS
-TEVENT_REQ_DONE: Final = tevent_req_state.TEVENT_REQ_DONE
-TEVENT_REQ_USER_ERROR: Final = tevent_req_state.TEVENT_REQ_USER_ERROR
-TEVENT_REQ_TIMED_OUT: Final = tevent_req_state.TEVENT_REQ_TIMED_OUT
-TEVENT_REQ_NO_MEMORY: Final = tevent_req_state.TEVENT_REQ_NO_MEMORY
-TEVENT_REQ_RECEIVED: Final = tevent_req_state.TEVENT_REQ_RECEIVED
-# Inside, states are plain integers (comparing IntEnum members costs ten times as much); STATES turns one into the
-# member that callers get to see.
-STATES: Final = tuple(tevent_req_state)
+# Inside, states are plain integers: comparing members of an enumeration costs ten times as much.
 IN_PROGRESS: Final = 1
 DONE: Final = 2
 USER_ERROR: Final = 3
@@ -101,6 +103,16 @@ NO_MEMORY: Final = 5
 RECEIVED: Final = 6
 ERROR_MASK: Final = 2**64 - 1
 _allocate = object.__new__
+_members: list[tevent_req_state] = []
+
+
+def state_of(status: int) -> tevent_req_state:
+    """A state as callers get to see it."""
+    if not _members:
+        from .enumerations import tevent_req_state
+
+        _members.extend(tevent_req_state)
+    return _members[status]
 
 
 class operation:
@@ -535,7 +547,7 @@ def _cleanup(req: tevent_req, rare: rare_features | None) -> None:
         trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CLEANUP, req, req.depth, trace.function_name(fn))
     if fn is not None and rare is not None:
         rare.cleaned = req.status
-        fn(req, STATES[req.status])
+        fn(req, state_of(req.status))
 
 
 def finish(req: tevent_req, status: int, where: Location | str | None) -> None:

@@ -32,8 +32,8 @@ from ._request import (
     TIMED_OUT,
     error_of,
     is_request,
+    state_of,
     tevent_req,
-    tevent_req_state,
 )
 from .req import (
     tevent_req_callback_data,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .context import tevent_context
+    from .enumerations import tevent_req_state
 
 __all__ = [
     "Cancelled",
@@ -330,7 +331,7 @@ def _result_of(req: tevent_req, kind: type[coroutine_state | task_state]) -> Any
         raise TimeoutError(errno.ETIMEDOUT, "the endtime of the request has passed")
     if status == NO_MEMORY:
         raise MemoryError
-    raise OSError(number or errno.EIO, f"the request ended in state {tevent_req_state(status).name}")
+    raise OSError(number or errno.EIO, f"the request ended in state {state_of(status).name}")
 
 
 # -- what asyncio awaits, as a request --------------------------------------------------------------------------------

@@ -2,16 +2,17 @@
 """
 Backends: what an event context asks for its work, and the list of those that have a name.
 
-Mirrors ``struct tevent_ops`` and the registry of lib/tevent/tevent.c.  A module with a built-in backend puts its
-operations into `builtin_backends` when it is imported; the first look at the registry registers them, so that a program
-that registers a name before that wins.
+Mirrors ``struct tevent_ops`` and the registry of lib/tevent/tevent.c.  The first look at the registry registers the
+built-in backends, so that a program that registers a name before that wins.  Those that are not the default are loaded
+when one of their operations is asked for.
 Cost: a lookup is O(number of backends), which is five.
 """
 
 from __future__ import annotations
 
-from talloc_py.array import talloc_array
 from talloc_py.core import TALLOC_CTX
+
+from . import _sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ __all__ = [
     "tevent_register_backend",
     "tevent_set_default_backend",
 ]
+
+_allocate = object.__new__
 
 if TYPE_CHECKING:
     #: A callable of a backend; the tables in the documentation tell its parameters.
@@ -105,6 +108,16 @@ class tevent_ops:
         self.loop_once = loop_once  # type: ignore[assignment]
         self.loop_wait: operation = loop_wait  # type: ignore[assignment]
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # An operation that was never set: this is a built-in backend whose module is still to be loaded.
+            module = _load_later.pop(self, None)
+            if module is None:
+                raise AttributeError(f"tevent_ops has no {name}")
+            __import__(f"{__package__}.{module}")
+            return getattr(self, name)
+
     @property
     def loop_once(self) -> operation:
         """``(ev) -> int``: one iteration."""
@@ -120,8 +133,29 @@ class tevent_ops:
 #: appends its function before it makes its `tevent_ops`.
 plain_loops: list[operation] = []
 
-#: Built-in backends by name; each backend's module adds its own.
+#: Built-in backends by name.
 builtin_backends: dict[str, tevent_ops] = {}
+
+#: Those without operations so far, and the modules that have them.
+_load_later: dict[tevent_ops, str] = {}
+
+
+def add_builtin(name: str, **operations: operation) -> None:
+    """Give a built-in backend its operations; for its module."""
+    ops = builtin_backends.setdefault(name, _allocate(tevent_ops))
+    _load_later.pop(ops, None)
+    tevent_ops.__init__(ops, **operations)
+
+
+def _add_later(name: str, module: str) -> None:
+    ops = builtin_backends[name] = _allocate(tevent_ops)
+    _load_later[ops] = module
+
+
+_add_later("selectors", "selectors")
+if _sys.poll is not None:
+    _add_later("poll", "poll")
+    _add_later("poll_mt", "poll")
 
 #: The order in which the built-in ones are registered; the last one comes first in the list.
 _BUILTIN_ORDER = ("selectors", "poll", "poll_mt", "epoll", "standard")
@@ -207,6 +241,8 @@ def tevent_backend_list(mem_ctx: TALLOC_CTX | None) -> list[str]:
 
     Ownership: the list is a chunk on *mem_ctx*.
     """
+    from talloc_py.array import talloc_array
+
     # A memory limit is the one thing that can forbid it; then it is None, which C's callers have to expect too.
     names: Any = talloc_array(mem_ctx, str, 0)
     if names is not None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from enum import IntEnum
 
 from ._base import check_context, main_of, update_plain
 from .errno import set_errno
@@ -20,8 +19,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._base import tevent_context
+    from .enumerations import (
+        TEVENT_DEBUG_ERROR,
+        TEVENT_DEBUG_FATAL,
+        TEVENT_DEBUG_TRACE,
+        TEVENT_DEBUG_WARNING,
+        tevent_debug_level,
+    )
 
     tevent_debug_fn = Callable[["object", "tevent_debug_level", str, "tuple[object, ...]"], object]
+else:
+    # The values of the enumeration, which is loaded when somebody is called with a member of it.
+    TEVENT_DEBUG_FATAL, TEVENT_DEBUG_ERROR, TEVENT_DEBUG_WARNING, TEVENT_DEBUG_TRACE = 0, 1, 2, 3
 
 __all__ = [
     "TEVENT_DEBUG_ERROR",
@@ -29,30 +38,10 @@ __all__ = [
     "TEVENT_DEBUG_TRACE",
     "TEVENT_DEBUG_WARNING",
     "tevent_debug",
-    "tevent_debug_level",
     "tevent_set_debug",
     "tevent_set_debug_stderr",
     "tevent_set_max_debug_level",
 ]
-
-
-class tevent_debug_level(IntEnum):
-    """
-    How grave a debug message is; the greater, the less.
-
-    C: ``enum tevent_debug_level``
-    """
-
-    TEVENT_DEBUG_FATAL = 0
-    TEVENT_DEBUG_ERROR = 1
-    TEVENT_DEBUG_WARNING = 2
-    TEVENT_DEBUG_TRACE = 3
-
-
-TEVENT_DEBUG_FATAL = tevent_debug_level.TEVENT_DEBUG_FATAL
-TEVENT_DEBUG_ERROR = tevent_debug_level.TEVENT_DEBUG_ERROR
-TEVENT_DEBUG_WARNING = tevent_debug_level.TEVENT_DEBUG_WARNING
-TEVENT_DEBUG_TRACE = tevent_debug_level.TEVENT_DEBUG_TRACE
 
 
 def tevent_set_debug(ev: tevent_context, debug: tevent_debug_fn | None, context: object) -> int:
@@ -101,12 +90,14 @@ def tevent_set_max_debug_level(ev: tevent_context, max_level: int) -> tevent_deb
     Returns:
         The former highest level.
     """
-    if not check_context(ev):
-        return TEVENT_DEBUG_FATAL
-    old: tevent_debug_level = ev.debug_max
-    ev.debug_max = tevent_debug_level(min(max(max_level, 0), 3))
-    update_plain(ev)
-    return old
+    from .enumerations import tevent_debug_level
+
+    old = 0
+    if check_context(ev):
+        old = ev.debug_max
+        ev.debug_max = min(max(int(max_level), 0), 3)
+        update_plain(ev)
+    return tevent_debug_level(old)
 
 
 def tevent_set_debug_stderr(ev: tevent_context) -> int:
@@ -139,4 +130,6 @@ def tevent_debug(ev: tevent_context | None, level: tevent_debug_level, fmt: str,
     main = main_of(ev)
     if main is None or main.debug_fn is None or level > main.debug_max:
         return
-    main.debug_fn(main.debug_context, level, fmt, args)
+    from .enumerations import tevent_debug_level
+
+    main.debug_fn(main.debug_context, tevent_debug_level(level), fmt, args)

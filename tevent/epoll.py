@@ -19,7 +19,7 @@ from . import _sys
 from ._base import loop_state, tevent_context
 from ._fdgroup import fd_group
 from .abort import tevent_abort
-from .backend import builtin_backends, plain_loops, tevent_ops
+from .backend import add_builtin, plain_loops
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_FATAL, TEVENT_DEBUG_WARNING, tevent_debug
 from .errno import set_errno
@@ -36,7 +36,6 @@ from .fd import (
     tevent_fd,
 )
 from .immediate import free_after_handler, tevent_common_schedule_immediate
-from .signal import tevent_common_add_signal
 from .timed import SERVED, tevent_common_add_timer_v2
 from .trace import TEVENT_TRACE_AFTER_WAIT, TEVENT_TRACE_BEFORE_WAIT, tevent_trace_point_callback
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .fd import tevent_fd_handler_t
+    from .signal import tevent_signal
 
 __all__: list[str] = []
 
@@ -418,9 +418,17 @@ def _dispatch(state: epoll_event_context, fd: int, events: int) -> None:
         run_fd(state.ev, chosen, ready & chosen.flags)
 
 
+def _add_signal(*args: Any) -> tevent_signal | None:
+    """`tevent_common_add_signal`, whose module is loaded by the first signal event."""
+    from .signal import tevent_common_add_signal
+
+    return tevent_common_add_signal(*args)
+
+
 if _sys.epoll is not None:
     plain_loops.append(epoll_event_loop_once)
-    builtin_backends["epoll"] = tevent_ops(
+    add_builtin(
+        "epoll",
         context_init=epoll_event_context_init,
         add_fd=epoll_event_add_fd,
         set_fd_close_fn=tevent_common_fd_set_close_fn,
@@ -428,7 +436,7 @@ if _sys.epoll is not None:
         set_fd_flags=epoll_event_set_fd_flags,
         add_timer=tevent_common_add_timer_v2,
         schedule_immediate=tevent_common_schedule_immediate,
-        add_signal=tevent_common_add_signal,
+        add_signal=_add_signal,
         loop_once=epoll_event_loop_once,
         loop_wait=tevent_common_loop_wait,
     )

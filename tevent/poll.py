@@ -21,7 +21,7 @@ from talloc_py.core import library_destructors
 
 from . import _sys
 from ._base import loop_state
-from .backend import builtin_backends, plain_loops, tevent_ops
+from .backend import add_builtin, plain_loops
 from .common import tevent_common_wakeup, tevent_common_wakeup_init
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_FATAL, tevent_debug
@@ -345,8 +345,8 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
 plain_loops.append(_loop_once)
 
 
-def _operations(**own: Any) -> tevent_ops:
-    """The operations of a backend of this module: what they share, and *own*."""
+def _add_backend(name: str, **own: Any) -> None:
+    """Add a backend of this module: the operations that they share, and its *own*."""
     common = {
         "add_fd": poll_add_fd,
         "set_fd_close_fn": tevent_common_fd_set_close_fn,
@@ -358,9 +358,9 @@ def _operations(**own: Any) -> tevent_ops:
         "loop_once": _loop_once,
         "loop_wait": tevent_common_loop_wait,
     }
-    return tevent_ops(**(common | own))
+    add_builtin(name, **(common | own))
 
 
 if _sys.poll is not None:
-    builtin_backends["poll"] = _operations(context_init=poll_init)
-    builtin_backends["poll_mt"] = _operations(context_init=_poll_mt_init, schedule_immediate=_schedule_immediate)
+    _add_backend("poll", context_init=poll_init)
+    _add_backend("poll_mt", context_init=_poll_mt_init, schedule_immediate=_schedule_immediate)

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any
 
+    from .enumerations import tevent_event_trace_point
+
     tevent_queue_trigger_fn_t = Callable[[tevent_req, object], None]
     Node = "tevent_queue_entry | tevent_req"
 
@@ -243,7 +245,7 @@ def _trigger_name(node: tevent_queue_entry | tevent_req) -> str:
     return trace.function_name(op.start) or "NULL"
 
 
-def _trace(ev: tevent_context, node: tevent_queue_entry | tevent_req, point: trace.tevent_event_trace_point) -> None:
+def _trace(ev: tevent_context, node: tevent_queue_entry | tevent_req, point: tevent_event_trace_point) -> None:
     if ev.trace_queue is not None:
         tevent_trace_queue_callback(ev, entry_for(node), point)
 

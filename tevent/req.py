@@ -19,7 +19,6 @@ from ._request import (
     ERROR_MASK,
     IN_PROGRESS,
     NO_MEMORY,
-    STATES,
     TEVENT_REQ_DONE,
     TEVENT_REQ_IN_PROGRESS,
     TEVENT_REQ_INIT,
@@ -39,8 +38,8 @@ from ._request import (
     post,
     rare_of,
     receive,
+    state_of,
     tevent_req,
-    tevent_req_state,
 )
 from .context import tevent_context, tevent_loop_once
 from .timed import tevent_add_timer
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs  # type checkers know it without its being installed
 
     from ._request import tevent_req_cancel_fn, tevent_req_cleanup_fn, tevent_req_fn, tevent_req_print_fn
+    from .enumerations import tevent_req_state
     from .timed import tevent_timer, timeval
 
     T = TypeVar("T")
@@ -88,7 +88,6 @@ __all__ = [
     "tevent_req_set_cleanup_fn",
     "tevent_req_set_endtime",
     "tevent_req_set_print_fn",
-    "tevent_req_state",
 ]
 
 
@@ -457,7 +456,7 @@ def tevent_req_is_error(req: tevent_req) -> tuple[bool, tevent_req_state | None,
     status = req.status
     if status == DONE:
         return False, None, None
-    return True, STATES[status], error_of(req) if status == USER_ERROR else None
+    return True, state_of(status), error_of(req) if status == USER_ERROR else None
 
 
 def tevent_req_received(req: tevent_req) -> None:

@@ -11,7 +11,7 @@ from talloc_py.core import TALLOC_CTX, location_text
 from talloc_py.string import talloc_strdup
 from talloc_py.types import info_of
 
-from ._request import STATES, error_of, finished_at, is_request, operation, tevent_req
+from ._request import error_of, finished_at, is_request, operation, state_of, tevent_req
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def summary(req: tevent_req) -> str:
     header = req._talloc_chunk
     if header.obj is not req:
         return f"<tevent_req, freed at {location_text(header.where)}, made at {location_text(req.created)}>"
-    state = STATES[req.status].name.removeprefix("TEVENT_REQ_")
+    state = state_of(req.status).name.removeprefix("TEVENT_REQ_")
     number = error_of(req)
     error = f" {number}" if number else ""
     return f"<tevent_req of {kind_of(req)} {state}{error} made at {location_text(req.created)}>"

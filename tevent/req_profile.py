@@ -29,9 +29,8 @@ from talloc_py.core import (
 from talloc_py.string import talloc_strdup
 
 from . import _sys, trace
-from ._request import NO_MEMORY, STATES, error_at, error_of, finish, finished_at, is_request, rare_of
+from ._request import NO_MEMORY, RECEIVED, error_at, error_of, finish, finished_at, is_request, rare_of, state_of
 from .abort import tevent_abort
-from .req import TEVENT_REQ_INIT
 from .timed import tevent_timeval_until, timeval
 
 TYPE_CHECKING = False
@@ -39,7 +38,8 @@ if TYPE_CHECKING:
     from talloc_py._chunk import talloc_string
 
     from ._request import Location
-    from .req import tevent_req, tevent_req_state
+    from .enumerations import tevent_req_state
+    from .req import tevent_req
 
 __all__ = [
     "tevent_req_get_profile",
@@ -104,7 +104,7 @@ class tevent_req_profile(TALLOC_CTX):
         self.stop_location: Location | str | None = None
         self.stop_time: timeval = _NEVER
         self.pid: int = 0
-        self.state: int = TEVENT_REQ_INIT.value
+        self.state: int = 0
         self.user_error: int = 0
 
 
@@ -369,9 +369,9 @@ def tevent_req_profile_get_status(profile: tevent_req_profile) -> tuple[int, tev
         `tevent_req_state`; the last error number, also of a request that ended well.
     """
     if not _live(profile):
-        return 0, TEVENT_REQ_INIT, 0
+        return 0, state_of(0), 0
     state = profile.state
-    return profile.pid, STATES[state] if 0 <= state < len(STATES) else state, profile.user_error
+    return profile.pid, state_of(state) if 0 <= state <= RECEIVED else state, profile.user_error
 
 
 def tevent_req_profile_get_subprofiles(profile: tevent_req_profile) -> tevent_req_profile | None:
@@ -547,7 +547,7 @@ def _line(profile: tevent_req_profile, indent: int) -> str:
     return (
         f"{' ' * indent}[{name}] {start} [{_local_time(profile.start_time)}] {stop} [{_local_time(profile.stop_time)}] "
         f"[{took.tv_sec & _MAX}.{took.tv_usec & _MAX:06d}] -> "
-        f"{STATES[state].name if 0 <= state < len(STATES) else 'unknown'} ({state} {profile.user_error}))\n"
+        f"{state_of(state).name if 0 <= state <= RECEIVED else 'unknown'} ({state} {profile.user_error}))\n"
     )
 
 

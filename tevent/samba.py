@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from talloc_py.core import TALLOC_CTX
 
     from ._base import tevent_context
-    from .debug import tevent_debug_level
+    from .enumerations import tevent_debug_level
 
 __all__ = ["samba_tevent_context_init", "samba_tevent_set_debug"]
 

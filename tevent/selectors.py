@@ -21,7 +21,7 @@ from talloc_py.core import TALLOC_CTX, attach, library_destructors
 from . import _sys
 from ._base import loop_state, wrong_type
 from .abort import tevent_abort
-from .backend import builtin_backends, plain_loops, tevent_ops
+from .backend import add_builtin, plain_loops
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_FATAL, tevent_debug
 from .errno import set_errno
@@ -288,7 +288,8 @@ def _serve(ev: tevent_context, state: selectors_state, ready: dict[int, int]) ->
         return
 
 
-builtin_backends["selectors"] = tevent_ops(
+add_builtin(
+    "selectors",
     context_init=_selectors_init,
     add_fd=_add_fd,
     set_fd_close_fn=tevent_common_fd_set_close_fn,

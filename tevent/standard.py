@@ -8,17 +8,17 @@ shows in its ``additional_data``; the operations here ask that, so that copies o
 
 Where the platform has no epoll this is poll, and without poll it is the backend ``selectors``.
 
-Cost: in the loop none; one more call for adding and changing an fd event.
+Cost: in the loop none; one more call for adding and changing an fd event.  The module of poll is loaded by the first
+context that needs it.
 """
 
 from __future__ import annotations
 
 from talloc_py.core import free_chunk
 
-from . import _sys, epoll, poll
+from . import _sys, epoll
 from .backend import builtin_backends, tevent_ops
 from .epoll import epoll_event_context
-from .poll import poll_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,23 +31,33 @@ __all__: list[str] = []
 
 
 def _standard_init(ev: tevent_context) -> int:
-    if type(ev.additional_data) is not poll_state:
+    if ev.additional_data is None or not _is_with_poll(ev):
         if epoll.epoll_event_context_init(ev) == 0:
             ev.additional_data.panic_fallback = _move_to_poll
             return 0
-    return poll.poll_init(ev)
+    from .poll import poll_init
+
+    return poll_init(ev)
+
+
+def _is_with_poll(ev: tevent_context) -> bool:
+    from .poll import poll_state
+
+    return type(ev.additional_data) is poll_state
 
 
 def _move_to_poll(ev: tevent_context, _replay: bool) -> bool:
     """Move a context and all its fd events from epoll to poll."""
+    from .poll import adopt, poll_init
+
     c = ev.additional_data._talloc_chunk
-    poll.poll_init(ev)
+    poll_init(ev)
     free_chunk(c, (_move_to_poll.__code__, 0))
     # The oldest first: each becomes the head of the list that poll works through.
     for fde in reversed(list(ev.fd_events)):
         if fde.group is not None:
             fde.group.remove(fde)
-        poll.adopt(ev, fde)
+        adopt(ev, fde)
     return True
 
 
@@ -60,8 +70,11 @@ def _add_fd(
     private_data: object,
     handler_name: str,
 ) -> tevent_fd | None:
-    add_fd = epoll.epoll_event_add_fd if type(ev.additional_data) is epoll_event_context else poll.poll_add_fd
-    return add_fd(ev, mem_ctx, fd, flags, handler, private_data, handler_name)
+    if type(ev.additional_data) is epoll_event_context:
+        return epoll.epoll_event_add_fd(ev, mem_ctx, fd, flags, handler, private_data, handler_name)
+    from .poll import poll_add_fd
+
+    return poll_add_fd(ev, mem_ctx, fd, flags, handler, private_data, handler_name)
 
 
 def _set_fd_flags(fde: tevent_fd, flags: int) -> None:
@@ -69,7 +82,9 @@ def _set_fd_flags(fde: tevent_fd, flags: int) -> None:
     if ev is not None and type(ev.additional_data) is epoll_event_context:
         epoll.epoll_event_set_fd_flags(fde, flags)
     else:
-        poll.poll_set_fd_flags(fde, flags)
+        from .poll import poll_set_fd_flags
+
+        poll_set_fd_flags(fde, flags)
 
 
 def _copy(ops: tevent_ops) -> tevent_ops:
@@ -101,5 +116,11 @@ def choose() -> tevent_ops:
     return ops
 
 
-epoll.fallback_wait[0] = poll.loop_poll
+def _wait_with_poll(ev: tevent_context, wait: int) -> int:
+    from .poll import loop_poll
+
+    return loop_poll(ev, wait)
+
+
+epoll.fallback_wait[0] = _wait_with_poll
 builtin_backends["standard"] = choose()

@@ -49,18 +49,25 @@ if TYPE_CHECKING:
         tv_usec: int
 
 else:
-    from collections import namedtuple
+    from talloc_py._typing import field, named_tuple
 
-    # What typing.NamedTuple makes, without the import of typing.
-    timeval = namedtuple("timeval", ("tv_sec", "tv_usec"), module=__name__)  # noqa: PYI024
-    timeval.__annotations__ = {"tv_sec": int, "tv_usec": int}
-    timeval.__doc__ = """
+    class timeval(named_tuple):
+        """
         A time of the wall clock or a span: seconds and microseconds.
 
         C: ``struct timeval``
         """
-    timeval.tv_sec.__doc__ = "Seconds."
-    timeval.tv_usec.__doc__ = "Microseconds."
+
+        __slots__ = ()
+        _fields = __match_args__ = ("tv_sec", "tv_usec")
+
+        tv_sec: int = field(0, "Seconds.")
+        tv_usec: int = field(1, "Microseconds.")
+
+        def __new__(cls, tv_sec, tv_usec):
+            """Make one of two numbers, as they are."""
+            return _tuple_new(cls, (tv_sec, tv_usec))
+
 
 __all__ = [
     "tevent_add_timer",

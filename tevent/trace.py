@@ -9,7 +9,6 @@ Cost: where a callback is unset, one test of an attribute, and for the call flow
 
 from __future__ import annotations
 
-from enum import IntEnum
 from sys import _getframe
 
 from ._base import check_context, update_lean, update_plain
@@ -22,24 +21,52 @@ if TYPE_CHECKING:
 
     from ._base import tevent_context
     from ._request import tevent_req
+    from .enumerations import (
+        TEVENT_CALL_FLOW_REQ_CANCEL,
+        TEVENT_CALL_FLOW_REQ_CLEANUP,
+        TEVENT_CALL_FLOW_REQ_CREATE,
+        TEVENT_CALL_FLOW_REQ_NOTIFY_CB,
+        TEVENT_CALL_FLOW_REQ_QUEUE_ENTER,
+        TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE,
+        TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER,
+        TEVENT_CALL_FLOW_REQ_RESET,
+        TEVENT_EVENT_TRACE_ATTACH,
+        TEVENT_EVENT_TRACE_BEFORE_HANDLER,
+        TEVENT_EVENT_TRACE_DETACH,
+        TEVENT_TRACE_AFTER_LOOP_ONCE,
+        TEVENT_TRACE_AFTER_WAIT,
+        TEVENT_TRACE_BEFORE_LOOP_ONCE,
+        TEVENT_TRACE_BEFORE_WAIT,
+        tevent_event_trace_point,
+        tevent_thread_call_depth_cmd,
+        tevent_trace_point,
+    )
     from .fd import tevent_fd
     from .immediate import tevent_immediate
     from .queue import tevent_queue_entry
     from .signal import tevent_signal
     from .timed import tevent_timer
 
-    tevent_trace_callback_t = Callable[["tevent_trace_point", Any], object]
-    tevent_trace_fd_callback_t = Callable[[tevent_fd, "tevent_event_trace_point", Any], object]
-    tevent_trace_signal_callback_t = Callable[[tevent_signal, "tevent_event_trace_point", Any], object]
-    tevent_trace_timer_callback_t = Callable[[tevent_timer, "tevent_event_trace_point", Any], object]
-    tevent_trace_immediate_callback_t = Callable[[tevent_immediate, "tevent_event_trace_point", Any], object]
-    tevent_trace_queue_callback_t = Callable[[tevent_queue_entry, "tevent_event_trace_point", Any], object]
+    tevent_trace_callback_t = Callable[[tevent_trace_point, Any], object]
+    tevent_trace_fd_callback_t = Callable[[tevent_fd, tevent_event_trace_point, Any], object]
+    tevent_trace_signal_callback_t = Callable[[tevent_signal, tevent_event_trace_point, Any], object]
+    tevent_trace_timer_callback_t = Callable[[tevent_timer, tevent_event_trace_point, Any], object]
+    tevent_trace_immediate_callback_t = Callable[[tevent_immediate, tevent_event_trace_point, Any], object]
+    tevent_trace_queue_callback_t = Callable[[tevent_queue_entry, tevent_event_trace_point, Any], object]
     tevent_call_depth_callback_t = Callable[
-        [Any, "tevent_thread_call_depth_cmd", "tevent_req | None", int, "str | None"], object
+        [Any, tevent_thread_call_depth_cmd, "tevent_req | None", int, "str | None"], object
     ]
 else:
     # The same class without the import of threading.
     from _thread import _local as local
+
+    # The values of the enumerations, which are loaded when somebody is called with a member of one.
+    TEVENT_TRACE_BEFORE_WAIT, TEVENT_TRACE_AFTER_WAIT = 0, 1
+    TEVENT_TRACE_BEFORE_LOOP_ONCE, TEVENT_TRACE_AFTER_LOOP_ONCE = 2, 3
+    TEVENT_EVENT_TRACE_ATTACH, TEVENT_EVENT_TRACE_DETACH, TEVENT_EVENT_TRACE_BEFORE_HANDLER = 0, 1, 2
+    TEVENT_CALL_FLOW_REQ_RESET, TEVENT_CALL_FLOW_REQ_CREATE, TEVENT_CALL_FLOW_REQ_CANCEL = 0, 1, 2
+    TEVENT_CALL_FLOW_REQ_CLEANUP, TEVENT_CALL_FLOW_REQ_NOTIFY_CB, TEVENT_CALL_FLOW_REQ_QUEUE_ENTER = 3, 4, 5
+    TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER, TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE = 6, 7
 
 __all__ = [
     "TEVENT_CALL_FLOW_REQ_CANCEL",
@@ -58,7 +85,6 @@ __all__ = [
     "TEVENT_TRACE_AFTER_WAIT",
     "TEVENT_TRACE_BEFORE_LOOP_ONCE",
     "TEVENT_TRACE_BEFORE_WAIT",
-    "tevent_event_trace_point",
     "tevent_get_trace_callback",
     "tevent_get_trace_fd_callback",
     "tevent_get_trace_immediate_callback",
@@ -71,12 +97,10 @@ __all__ = [
     "tevent_set_trace_queue_callback",
     "tevent_set_trace_signal_callback",
     "tevent_set_trace_timer_callback",
-    "tevent_thread_call_depth_cmd",
     "tevent_thread_call_depth_reset_from_req",
     "tevent_thread_call_depth_set_callback",
     "tevent_trace_fd_callback",
     "tevent_trace_immediate_callback",
-    "tevent_trace_point",
     "tevent_trace_point_callback",
     "tevent_trace_queue_callback",
     "tevent_trace_signal_callback",
@@ -84,67 +108,8 @@ __all__ = [
 ]
 
 
-class tevent_trace_point(IntEnum):
-    """
-    The points of a loop iteration that are traced.
-
-    C: ``enum tevent_trace_point``
-    """
-
-    TEVENT_TRACE_BEFORE_WAIT = 0
-    TEVENT_TRACE_AFTER_WAIT = 1
-    TEVENT_TRACE_BEFORE_LOOP_ONCE = 2
-    TEVENT_TRACE_AFTER_LOOP_ONCE = 3
-
-
-class tevent_event_trace_point(IntEnum):
-    """
-    The points in the life of an event that are traced.
-
-    C: ``enum tevent_event_trace_point``
-    """
-
-    TEVENT_EVENT_TRACE_ATTACH = 0
-    TEVENT_EVENT_TRACE_DETACH = 1
-    TEVENT_EVENT_TRACE_BEFORE_HANDLER = 2
-
-
-class tevent_thread_call_depth_cmd(IntEnum):
-    """
-    The steps in the life of a request that are reported as the flow of calls.
-
-    C: ``enum tevent_thread_call_depth_cmd``
-    """
-
-    TEVENT_CALL_FLOW_REQ_RESET = 0
-    TEVENT_CALL_FLOW_REQ_CREATE = 1
-    TEVENT_CALL_FLOW_REQ_CANCEL = 2
-    TEVENT_CALL_FLOW_REQ_CLEANUP = 3
-    TEVENT_CALL_FLOW_REQ_NOTIFY_CB = 4
-    TEVENT_CALL_FLOW_REQ_QUEUE_ENTER = 5
-    TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER = 6
-    TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE = 7
-
-
-TEVENT_TRACE_BEFORE_WAIT = tevent_trace_point.TEVENT_TRACE_BEFORE_WAIT
-TEVENT_TRACE_AFTER_WAIT = tevent_trace_point.TEVENT_TRACE_AFTER_WAIT
-TEVENT_TRACE_BEFORE_LOOP_ONCE = tevent_trace_point.TEVENT_TRACE_BEFORE_LOOP_ONCE
-TEVENT_TRACE_AFTER_LOOP_ONCE = tevent_trace_point.TEVENT_TRACE_AFTER_LOOP_ONCE
 #: The two points of a whole iteration exist.
 TEVENT_HAS_LOOP_ONCE_TRACE_POINTS = 1
-
-TEVENT_EVENT_TRACE_ATTACH = tevent_event_trace_point.TEVENT_EVENT_TRACE_ATTACH
-TEVENT_EVENT_TRACE_DETACH = tevent_event_trace_point.TEVENT_EVENT_TRACE_DETACH
-TEVENT_EVENT_TRACE_BEFORE_HANDLER = tevent_event_trace_point.TEVENT_EVENT_TRACE_BEFORE_HANDLER
-
-TEVENT_CALL_FLOW_REQ_RESET = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_RESET
-TEVENT_CALL_FLOW_REQ_CREATE = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_CREATE
-TEVENT_CALL_FLOW_REQ_CANCEL = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_CANCEL
-TEVENT_CALL_FLOW_REQ_CLEANUP = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_CLEANUP
-TEVENT_CALL_FLOW_REQ_NOTIFY_CB = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_NOTIFY_CB
-TEVENT_CALL_FLOW_REQ_QUEUE_ENTER = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_QUEUE_ENTER
-TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_QUEUE_TRIGGER
-TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE = tevent_thread_call_depth_cmd.TEVENT_CALL_FLOW_REQ_QUEUE_LEAVE
 
 
 # -- setting and getting ----------------------------------------------------------------------------------------------
@@ -327,6 +292,15 @@ def tevent_get_trace_queue_callback(ev: tevent_context) -> tuple[tevent_trace_qu
 # -- calling, for backends --------------------------------------------------------------------------------------------
 
 
+# Callbacks get members; from backends they come as such.
+
+
+def _event_point(tp: tevent_event_trace_point) -> tevent_event_trace_point:
+    from .enumerations import tevent_event_trace_point
+
+    return tevent_event_trace_point(tp) if type(tp) is int else tp
+
+
 def tevent_trace_point_callback(ev: tevent_context, tp: tevent_trace_point) -> None:
     """
     Call the callback for the points of the loop, if one is set.
@@ -335,7 +309,9 @@ def tevent_trace_point_callback(ev: tevent_context, tp: tevent_trace_point) -> N
     """
     cb = ev.trace_point
     if cb is not None:
-        cb(tp, ev.trace_point_data)
+        from .enumerations import tevent_trace_point
+
+        cb(tevent_trace_point(tp) if type(tp) is int else tp, ev.trace_point_data)
 
 
 def tevent_trace_fd_callback(ev: tevent_context, fde: tevent_fd, tp: tevent_event_trace_point) -> None:
@@ -347,7 +323,7 @@ def tevent_trace_fd_callback(ev: tevent_context, fde: tevent_fd, tp: tevent_even
     """
     cb = ev.trace_fd
     if cb is not None:
-        cb(fde, tp, ev.trace_fd_data)
+        cb(fde, _event_point(tp), ev.trace_fd_data)
 
 
 def tevent_trace_signal_callback(ev: tevent_context, se: tevent_signal, tp: tevent_event_trace_point) -> None:
@@ -359,7 +335,7 @@ def tevent_trace_signal_callback(ev: tevent_context, se: tevent_signal, tp: teve
     """
     cb = ev.trace_signal
     if cb is not None:
-        cb(se, tp, ev.trace_signal_data)
+        cb(se, _event_point(tp), ev.trace_signal_data)
 
 
 def tevent_trace_timer_callback(ev: tevent_context, te: tevent_timer, tp: tevent_event_trace_point) -> None:
@@ -371,7 +347,7 @@ def tevent_trace_timer_callback(ev: tevent_context, te: tevent_timer, tp: tevent
     """
     cb = ev.trace_timer
     if cb is not None:
-        cb(te, tp, ev.trace_timer_data)
+        cb(te, _event_point(tp), ev.trace_timer_data)
 
 
 def tevent_trace_immediate_callback(ev: tevent_context, im: tevent_immediate, tp: tevent_event_trace_point) -> None:
@@ -383,7 +359,7 @@ def tevent_trace_immediate_callback(ev: tevent_context, im: tevent_immediate, tp
     """
     cb = ev.trace_immediate
     if cb is not None:
-        cb(im, tp, ev.trace_immediate_data)
+        cb(im, _event_point(tp), ev.trace_immediate_data)
 
 
 def tevent_trace_queue_callback(ev: tevent_context, qe: tevent_queue_entry, tp: tevent_event_trace_point) -> None:
@@ -397,7 +373,7 @@ def tevent_trace_queue_callback(ev: tevent_context, qe: tevent_queue_entry, tp: 
     """
     cb = ev.trace_queue
     if cb is not None:
-        cb(qe, tp, ev.trace_queue_data)
+        cb(qe, _event_point(tp), ev.trace_queue_data)
 
 
 # -- the flow of calls ------------------------------------------------------------------------------------------------
@@ -421,7 +397,9 @@ def call_depth_report(cmd: tevent_thread_call_depth_cmd, req: tevent_req | None,
     """Tell this thread's callback, if it has one; callers ask `request_watchers` first."""
     callback = _call_depth.callback
     if callback is not None:
-        callback(_call_depth.private_data, cmd, req, depth, fname)
+        from .enumerations import tevent_thread_call_depth_cmd
+
+        callback(_call_depth.private_data, tevent_thread_call_depth_cmd(cmd), req, depth, fname)
 
 
 def function_name(fn: object) -> str | None:

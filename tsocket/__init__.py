@@ -8,33 +8,6 @@ One name to one name as in tsocket.h, tsocket_internal.h and async_sock.h. This 
 from __future__ import annotations
 
 from tevent.errno import get_errno, set_errno
-from tevent.ntstatus import (
-    NT_STATUS_ACCESS_DENIED,
-    NT_STATUS_CANT_ACCESS_DOMAIN_INFO,
-    NT_STATUS_CONNECTION_DISCONNECTED,
-    NT_STATUS_CRYPTO_SYSTEM_INVALID,
-    NT_STATUS_EQUAL,
-    NT_STATUS_IMAGE_CERT_REVOKED,
-    NT_STATUS_INTERNAL_ERROR,
-    NT_STATUS_INVALID_ADDRESS,
-    NT_STATUS_INVALID_BUFFER_SIZE,
-    NT_STATUS_INVALID_LEVEL,
-    NT_STATUS_INVALID_PARAMETER,
-    NT_STATUS_INVALID_PARAMETER_MIX,
-    NT_STATUS_IO_TIMEOUT,
-    NT_STATUS_IS_OK,
-    NT_STATUS_NO_MEMORY,
-    NT_STATUS_OK,
-    NT_STATUS_PIPE_BUSY,
-    NT_STATUS_RPC_PROTOCOL_ERROR,
-    NT_STATUS_UNSUCCESSFUL,
-    NT_STATUS_V,
-    NTSTATUS,
-    STATUS_BUFFER_OVERFLOW,
-    STATUS_MORE_ENTRIES,
-    map_nt_error_from_unix_common,
-    tevent_req_nterror,
-)
 
 from .address import (
     iovec,
@@ -44,17 +17,6 @@ from .address import (
     tsocket_address_create,
     tsocket_address_ops,
     tsocket_address_string,
-)
-from .async_io import read_packet_recv, read_packet_send, writev_recv, writev_send
-from .async_sock import (
-    accept_recv,
-    accept_send,
-    async_connect_recv,
-    async_connect_send,
-    wait_for_error_recv,
-    wait_for_error_send,
-    wait_for_read_recv,
-    wait_for_read_send,
 )
 from .bsd_address import (
     tsocket_address_bsd_from_samba_sockaddr,
@@ -70,13 +32,6 @@ from .bsd_address import (
     tsocket_address_unix_from_path,
     tsocket_address_unix_path,
 )
-from .bsd_dgram import (
-    tdgram_bsd_existing_socket,
-    tdgram_bsd_optimize_recvfrom,
-    tdgram_inet_udp_broadcast_socket,
-    tdgram_inet_udp_socket,
-    tdgram_unix_socket,
-)
 from .bsd_stream import (
     tstream_bsd_existing_socket,
     tstream_bsd_fail_readv_first_error,
@@ -88,18 +43,6 @@ from .connect import (
     tstream_inet_tcp_connect_send,
     tstream_unix_connect_recv,
     tstream_unix_connect_send,
-)
-from .dgram import (
-    tdgram_context,
-    tdgram_context_create,
-    tdgram_context_data,
-    tdgram_context_ops,
-    tdgram_disconnect_recv,
-    tdgram_disconnect_send,
-    tdgram_recvfrom_recv,
-    tdgram_recvfrom_send,
-    tdgram_sendto_recv,
-    tdgram_sendto_send,
 )
 from .helpers import (
     tdgram_sendto_queue_recv,
@@ -129,6 +72,52 @@ from .stream_backend import tstream_context_create, tstream_context_data, tstrea
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tevent.ntstatus import (
+        NT_STATUS_ACCESS_DENIED,
+        NT_STATUS_CANT_ACCESS_DOMAIN_INFO,
+        NT_STATUS_CONNECTION_DISCONNECTED,
+        NT_STATUS_CRYPTO_SYSTEM_INVALID,
+        NT_STATUS_EQUAL,
+        NT_STATUS_IMAGE_CERT_REVOKED,
+        NT_STATUS_INTERNAL_ERROR,
+        NT_STATUS_INVALID_ADDRESS,
+        NT_STATUS_INVALID_BUFFER_SIZE,
+        NT_STATUS_INVALID_LEVEL,
+        NT_STATUS_INVALID_PARAMETER,
+        NT_STATUS_INVALID_PARAMETER_MIX,
+        NT_STATUS_IO_TIMEOUT,
+        NT_STATUS_IS_OK,
+        NT_STATUS_NO_MEMORY,
+        NT_STATUS_OK,
+        NT_STATUS_PIPE_BUSY,
+        NT_STATUS_RPC_PROTOCOL_ERROR,
+        NT_STATUS_UNSUCCESSFUL,
+        NT_STATUS_V,
+        NTSTATUS,
+        STATUS_BUFFER_OVERFLOW,
+        STATUS_MORE_ENTRIES,
+        map_nt_error_from_unix_common,
+        tevent_req_nterror,
+    )
+
+    from .async_io import read_packet_recv, read_packet_send, writev_recv, writev_send
+    from .async_sock import (
+        accept_recv,
+        accept_send,
+        async_connect_recv,
+        async_connect_send,
+        wait_for_error_recv,
+        wait_for_error_send,
+        wait_for_read_recv,
+        wait_for_read_send,
+    )
+    from .bsd_dgram import (
+        tdgram_bsd_existing_socket,
+        tdgram_bsd_optimize_recvfrom,
+        tdgram_inet_udp_broadcast_socket,
+        tdgram_inet_udp_socket,
+        tdgram_unix_socket,
+    )
     from .dcerpc import (
         DCERPC_DREP_LE,
         DCERPC_NCACN_PAYLOAD_OFFSET,
@@ -173,6 +162,18 @@ if TYPE_CHECKING:
         dcerpc_read_ncacn_packet_send,
         ncacn_packet,
         tstream_binding_handle_create,
+    )
+    from .dgram import (
+        tdgram_context,
+        tdgram_context_create,
+        tdgram_context_data,
+        tdgram_context_ops,
+        tdgram_disconnect_recv,
+        tdgram_disconnect_send,
+        tdgram_recvfrom_recv,
+        tdgram_recvfrom_send,
+        tdgram_sendto_recv,
+        tdgram_sendto_send,
     )
     from .gensec import (
         GENSEC_FEATURE_SEAL,

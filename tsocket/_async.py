@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
 
-    from tevent._request import tevent_req_state
     from tevent.context import tevent_context
+    from tevent.enumerations import tevent_req_state
 
     S = TypeVar("S", bound="waiting_state")
 

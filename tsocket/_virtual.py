@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """
-Where the names of the virtual sockets live: modules that are imported when the first of their names is asked for.
+Where the names of datagrams, of bare descriptors and of the virtual sockets live: modules that are imported when the
+first of their names is asked for.
 
-``import tsocket`` stays as cheap as sockets alone, and who needs no TLS does not load it.  A new module is entered
+``import tsocket`` stays as cheap as streams alone, and who needs no TLS does not load it.  A new module is entered
 here, in ``__init__`` among the imports for type checkers, and in ``__all__``; a test compares the three.
 """
 
@@ -16,6 +17,41 @@ if TYPE_CHECKING:
 
 #: Names by module.
 HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "async_io": (
+        "read_packet_recv",
+        "read_packet_send",
+        "writev_recv",
+        "writev_send",
+    ),
+    "async_sock": (
+        "accept_recv",
+        "accept_send",
+        "async_connect_recv",
+        "async_connect_send",
+        "wait_for_error_recv",
+        "wait_for_error_send",
+        "wait_for_read_recv",
+        "wait_for_read_send",
+    ),
+    "bsd_dgram": (
+        "tdgram_bsd_existing_socket",
+        "tdgram_bsd_optimize_recvfrom",
+        "tdgram_inet_udp_broadcast_socket",
+        "tdgram_inet_udp_socket",
+        "tdgram_unix_socket",
+    ),
+    "dgram": (
+        "tdgram_context",
+        "tdgram_context_create",
+        "tdgram_context_data",
+        "tdgram_context_ops",
+        "tdgram_disconnect_recv",
+        "tdgram_disconnect_send",
+        "tdgram_recvfrom_recv",
+        "tdgram_recvfrom_send",
+        "tdgram_sendto_recv",
+        "tdgram_sendto_send",
+    ),
     "pdu": (
         "ldap_full_packet",
         "tstream_full_request_u16",
@@ -222,7 +258,37 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "tls_cert": ("tls_cert_generate",),
 }
 
-_home_of: Final = {name: module for module, names in HOMES.items() for name in names}
+#: Names of `tevent.ntstatus` that can be had from here, too.
+_STATUSES: Final = (
+    "NTSTATUS",
+    "NT_STATUS_ACCESS_DENIED",
+    "NT_STATUS_CANT_ACCESS_DOMAIN_INFO",
+    "NT_STATUS_CONNECTION_DISCONNECTED",
+    "NT_STATUS_CRYPTO_SYSTEM_INVALID",
+    "NT_STATUS_EQUAL",
+    "NT_STATUS_IMAGE_CERT_REVOKED",
+    "NT_STATUS_INTERNAL_ERROR",
+    "NT_STATUS_INVALID_ADDRESS",
+    "NT_STATUS_INVALID_BUFFER_SIZE",
+    "NT_STATUS_INVALID_LEVEL",
+    "NT_STATUS_INVALID_PARAMETER",
+    "NT_STATUS_INVALID_PARAMETER_MIX",
+    "NT_STATUS_IO_TIMEOUT",
+    "NT_STATUS_IS_OK",
+    "NT_STATUS_NO_MEMORY",
+    "NT_STATUS_OK",
+    "NT_STATUS_PIPE_BUSY",
+    "NT_STATUS_RPC_PROTOCOL_ERROR",
+    "NT_STATUS_UNSUCCESSFUL",
+    "NT_STATUS_V",
+    "STATUS_BUFFER_OVERFLOW",
+    "STATUS_MORE_ENTRIES",
+    "map_nt_error_from_unix_common",
+    "tevent_req_nterror",
+)
+
+_home_of: Final = {name: f"{__package__}.{module}" for module, names in HOMES.items() for name in names}
+_home_of.update(dict.fromkeys(_STATUSES, "tevent.ntstatus"))
 
 
 def find(name: str) -> object:
@@ -232,10 +298,9 @@ def find(name: str) -> object:
     Raises:
         AttributeError: There is no such name.
     """
-    module = _home_of.get(name)
-    if module is None:
+    path = _home_of.get(name)
+    if path is None:
         raise AttributeError(f"module {__package__!r} has no attribute {name!r}")
-    path = f"{__package__}.{module}"
     __import__(path)
     thing: object = getattr(sys.modules[path], name)
     setattr(sys.modules[__package__], name, thing)

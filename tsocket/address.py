@@ -11,8 +11,6 @@ Cost: everything is O(1).
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from talloc_py._chunk import birthplaces
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, caller, free_chunk, location_text, talloc_zero
 from talloc_py.string import talloc_strdup
@@ -52,19 +50,30 @@ if TYPE_CHECKING:
         address: Any
 
 else:
-    # A NamedTuple in all but the import, which takes longer than that of the whole package.
-    sockaddr = namedtuple("sockaddr", ("sa_family", "address"))  # noqa: PYI024  # see above
-    sockaddr.__doc__ = """
-    A socket address as Python's ``socket`` has it, with its family.
+    from talloc_py._typing import field, named_tuple
 
-    C: ``struct sockaddr``, and ``struct samba_sockaddr``
+    class sockaddr(named_tuple):
+        """
+        A socket address as Python's ``socket`` has it, with its family.
 
-    Attributes:
-        sa_family: ``AF_INET``, ``AF_INET6``, ``AF_UNIX`` or another family of the system.
+        C: ``struct sockaddr``, and ``struct samba_sockaddr``
 
-        address: ``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6, the path (`str`) for a unix
-            socket, ``""`` for an unnamed one, `bytes` for an abstract one.
-    """
+        Attributes:
+            sa_family: ``AF_INET``, ``AF_INET6``, ``AF_UNIX`` or another family of the system.
+
+            address: ``(host, port)`` for IPv4, ``(host, port, flowinfo, scope_id)`` for IPv6, the path (`str`) for a
+                unix socket, ``""`` for an unnamed one, `bytes` for an abstract one.
+        """
+
+        __slots__ = ()
+        _fields = __match_args__ = ("sa_family", "address")
+
+        sa_family: int = field(0, "The family.")
+        address: Any = field(1, "The address itself.")
+
+        def __new__(cls, sa_family, address):
+            """Make one of the two, as they are."""
+            return tuple.__new__(cls, (sa_family, address))
 
 
 class iovec:

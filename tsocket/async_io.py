@@ -73,8 +73,8 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from tevent._request import tevent_req_state
     from tevent.context import tevent_context
+    from tevent.enumerations import tevent_req_state
 
     from .address import iovec
 

@@ -57,8 +57,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from tevent._request import tevent_req_state
     from tevent.context import tevent_context
+    from tevent.enumerations import tevent_req_state
 
     connect_hook = Callable[[int, Any], object]
     more_fn = Callable[[memoryview, Any], int]

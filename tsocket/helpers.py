@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from errno import EINVAL, EIO, ENOMEM
 
-from talloc_py.array import talloc_list
+from talloc_py._chunk import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
 from tevent import get_errno
 from tevent._request import DONE, USER_ERROR, conclude, finish_again, new_operation, operation, schedule, tevent_req

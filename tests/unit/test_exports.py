@@ -69,6 +69,34 @@ def test_lazy_names() -> None:
         tsocket.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["talloc_py", "tevent"])
+def test_names_of_modules_that_are_loaded_late(name: str) -> None:
+    """Such a name is exported exactly if the module that is said to have it does have it."""
+    package = importlib.import_module(name)
+    homes = importlib.import_module(f"{name}._homes").HOMES
+    for module, names in homes.items():
+        home = importlib.import_module(f"{name}.{module}")
+        assert sorted(names) == sorted(set(home.__all__) & set(package.__all__))
+        assert all(getattr(package, each) is getattr(home, each) for each in names)
+    assert set(package.__all__) <= set(dir(package))
+    with pytest.raises(AttributeError, match=f"'{name}' has no attribute 'nonsense'"):
+        package.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["talloc_py", "tevent"])
+def test_modules_that_are_loaded_late_are_attributes(name: str) -> None:
+    """As if they had been loaded with the package."""
+    late = [f"{name}.{module}" for module in importlib.import_module(f"{name}._homes").HOMES]
+    assert not loaded_by(f"import {name}") & set(late)
+    assert loaded_by(f"import {name}; [{', '.join(late)}]") >= set(late)
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_import_alone_is_cheap(name: str) -> None:
+    """What every program needs does without the modules behind enumerations and named tuples."""
+    assert not loaded_by(f"import {name}") & {"collections", "enum", "functools", "operator", "types"}
+
+
 @pytest.mark.parametrize("name", PACKAGES)
 def test_a_name_is_exported_once(name: str) -> None:
     """No name stands twice in `__all__`, and each can be had."""

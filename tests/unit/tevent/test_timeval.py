@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+import pickle
 import time
+import typing
 from typing import Any
 
 import pytest
@@ -33,6 +37,30 @@ class TestTimeval:
         assert (tv.tv_sec, tv.tv_usec) == tv == timeval(1, 2)
         assert timeval._fields == ("tv_sec", "tv_usec")
         assert timeval.__module__ == "tevent.timed"
+
+    def test_behaves_like_any_named_tuple(self) -> None:
+        """Everything that `typing.NamedTuple` gives a class."""
+        tv = timeval._make(iter((1, 2)))
+        assert tv._replace(tv_usec=5) == (1, 5)
+        assert type(tv._replace()) is timeval
+        assert tv._asdict() == {"tv_sec": 1, "tv_usec": 2}
+        assert repr(tv) == "timeval(tv_sec=1, tv_usec=2)"
+        assert typing.get_type_hints(timeval) == {"tv_sec": int, "tv_usec": int}
+        assert str(inspect.signature(timeval)) == "(tv_sec, tv_usec)"
+        for twin in (copy.copy(tv), copy.deepcopy(tv), pickle.loads(pickle.dumps(tv))):  # our own
+            assert type(twin) is timeval
+            assert twin == tv
+        match tv:
+            case timeval(sec, tv_usec=usec):
+                assert (sec, usec) == (1, 2)
+        with pytest.raises(ValueError, match=r"Got unexpected field names: \['usec'\]"):
+            tv._replace(usec=1)
+        with pytest.raises(AttributeError):
+            tv.tv_sec = 5  # type: ignore[misc]
+        with pytest.raises(AttributeError):
+            tv.other = 5  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            timeval(1)  # type: ignore[call-arg]
 
     def test_zero(self) -> None:
         """Zero is (0, 0), and nothing else is."""
