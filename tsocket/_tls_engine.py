@@ -12,6 +12,7 @@ Memory: the incoming buffer holds the record that was fed last, the outgoing one
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from errno import EINVAL, EIO, EPIPE
 
@@ -33,19 +34,23 @@ class engine:
 
     Attributes:
         settings: What it was made with.
+
+        channel_bindings: After the handshake: those of the type tls-server-end-point (RFC 5929); empty if the
+            certificate has no hash for them.
     """
 
-    __slots__ = ("_incoming", "_outgoing", "_rest", "_shut", "_tls", "settings")
+    __slots__ = ("_incoming", "_outgoing", "_rest", "_shut", "_tls", "channel_bindings", "settings")
 
     def __init__(self, have: settings) -> None:
         """*have* must have been prepared; TlsError if there is no version that could be spoken."""
-        if not have.has_versions:
+        if not have.versions:
             raise TlsError(EIO)
         self.settings: settings = have
         self._incoming: ssl.MemoryBIO = ssl.MemoryBIO()
         self._outgoing: ssl.MemoryBIO = ssl.MemoryBIO()
         self._rest: bytes = b""  # decrypted before the shutdown, and not yet read
         self._shut: bool = False
+        self.channel_bindings: bytes = b""
         self._tls: ssl.SSLObject = have.context.wrap_bio(
             self._incoming, self._outgoing, server_side=have.server, server_hostname=have.hostname
         )
@@ -84,6 +89,7 @@ class engine:
         except ssl.SSLError as error:
             raise TlsError(EIO) from error
         self._judge()
+        self.channel_bindings = self._bind()
         return True
 
     def _judge(self) -> None:
@@ -199,16 +205,14 @@ class engine:
 
     # -- channel bindings -------------------------------------------------------------------------------------------
 
-    def channel_bindings(self) -> bytes:
-        """The bindings of the type tls-server-end-point (RFC 5929); empty if the certificate has no hash for them."""
-        import hashlib
-
+    def _bind(self) -> bytes:
+        """The channel bindings: OpenSSL forgets the certificate when the connection fails."""
         own = self.settings.own_certificate
         certificate = own if self.settings.server else self._tls.getpeercert(binary_form=True)
         try:
             name = signature_hash(certificate or b"")
         except ValueError:
-            name = None
+            return b""
         if name is None or certificate is None:
             return b""
         return b"tls-server-end-point:" + hashlib.new(name, certificate).digest()

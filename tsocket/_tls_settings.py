@@ -80,6 +80,8 @@ class settings:
         hostname: The name that OpenSSL is told to look for in the certificate, and to ask the server for.
 
         unmatched: The certificate must have a name that no certificate can have.
+
+        versions: Of TLS, once prepared: "TLS1.2" and so on. None if the priority has left those of DTLS alone.
     """
 
     def __init__(self, server: bool, tls_priority: str, verify: int = 0, peer_name: str | None = None) -> None:
@@ -90,6 +92,7 @@ class settings:
         self.own_certificate: bytes = b""
         self.hostname: str | None = None
         self.unmatched: bool = False
+        self.versions: frozenset[str] = frozenset()
         self.context: ssl.SSLContext = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
         # No renegotiation, and no tickets: what follows a handshake would have to be read by somebody.
         self.context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET | ssl.OP_NO_COMPRESSION
@@ -106,16 +109,13 @@ class settings:
         """
         if self._priority is None and self._refusal is None:
             try:
-                self._priority = _apply(self.context, parse(self._text), strict=self.verify > 0)
+                have = parse(self._text)
+                self.versions = _apply(self.context, have, strict=self.verify > 0)
+                self._priority = have
             except bad_priority as bad:
                 self._refusal = str(bad)
         if self._refusal is not None:
             raise bad_priority(self._refusal)
-
-    @property
-    def has_versions(self) -> bool:
-        """Any version of TLS may be used; a priority may have left DTLS alone."""
-        return self._priority is not None and bool(self._priority.versions)
 
     def permits(self, cipher: str, version: str) -> bool:
         """Whether the priority has the cipher that was agreed on; OpenSSL cannot be told of those of TLS 1.3."""
@@ -128,22 +128,33 @@ class settings:
 # -- priorities -------------------------------------------------------------------------------------------------------
 
 
-def _apply(context: ssl.SSLContext, have: priority, strict: bool) -> priority:
-    """Tell *context* what *have* says; *strict*: certificates are looked at."""
+def _apply(context: ssl.SSLContext, have: priority, strict: bool) -> frozenset[str]:
+    """Tell *context* what *have* says, and return the versions; *strict*: certificates are looked at."""
     versions = set(have.versions)
-    if not have.plain and ("AEAD" not in have.algorithms or have.algorithms.isdisjoint(_TLS13_CIPHERS)):
-        versions.discard("TLS1.3")
     ciphers = _cipher_string(context, have, versions, strict)
+    if not have.plain and not _fits_tls13(have, ciphers is None):
+        versions.discard("TLS1.3")
     if ciphers is None:
         versions &= {"TLS1.3"}
-        if not versions and have.versions:
-            raise bad_priority("OpenSSL has none of the ciphers that are left")
     elif ciphers:
         context.set_ciphers(ciphers)
     if versions:
         _set_versions(context, versions)
-    have.versions = tuple(sorted(versions))
-    return have
+    elif have.versions:
+        raise bad_priority("OpenSSL has none of the ciphers that are left")
+    return frozenset(versions)
+
+
+def _fits_tls13(have: priority, needed: bool) -> bool:
+    """
+    Whether TLS 1.3 is to be offered, whose ciphers cannot be chosen before Python 3.15.
+
+    Everybody prefers the first of them. Where that is not wanted an older version does better, unless TLS 1.3 is
+    *needed*: then `settings.permits` sees what comes.
+    """
+    if "AEAD" not in have.algorithms or have.algorithms.isdisjoint(_TLS13_CIPHERS):
+        return False
+    return "AES-256-GCM" in have.algorithms or needed or have.versions == ("TLS1.3",)
 
 
 def _set_versions(context: ssl.SSLContext, versions: set[str]) -> None:

@@ -654,4 +654,4 @@ def tstream_tls_channel_bindings(tls_tstream: tstream_context) -> bytes | None:
     """
     if not is_stream(tls_tstream) or tls_tstream.ops is not _OPS:
         return None
-    return tstream_context_data(tls_tstream, tstream_tls).engine.channel_bindings()
+    return tstream_context_data(tls_tstream, tstream_tls).engine.channel_bindings

@@ -316,4 +316,4 @@ def tstream_tls_sync_channel_bindings(tlsss: tstream_tls_sync) -> bytes:
 
     C: ``const DATA_BLOB *tstream_tls_sync_channel_bindings(struct tstream_tls_sync *tlsss)``
     """
-    return tlsss.engine.channel_bindings() if chunk_of(tlsss) is not None else b""
+    return tlsss.engine.channel_bindings if chunk_of(tlsss) is not None else b""
