@@ -27,7 +27,7 @@ from errno import EINVAL, EIO, ENOMEM
 
 from talloc_py.core import TALLOC_CTX, TALLOC_FREE, caller, talloc_free, talloc_move
 from tevent._base import check_context
-from tevent._request import TEVENT_REQ_DONE, tevent_req
+from tevent._request import DONE, tevent_req
 from tevent.abort import tevent_abort
 from tevent.context import tevent_context
 from tevent.debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_WARNING, tevent_debug
@@ -58,7 +58,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from tevent._request import tevent_req_state
+    from tevent.enumerations import tevent_req_state
 
     from ._tls_engine import engine
     from ._tls_settings import settings
@@ -493,7 +493,7 @@ def _handshake_gone(req: tevent_req, req_state: tevent_req_state) -> None:
     state = tevent_req_data(req, tstream_tls_connect_state)
     if state.stream is None:
         return
-    if req_state == TEVENT_REQ_DONE:
+    if req_state == DONE:
         tstream_context_data(state.stream, tstream_tls).handshake = None
     else:
         talloc_free(state.stream)
