@@ -516,7 +516,8 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
     if following is not None:
         following.prev = before
         c.next = None
-    c.where = (frame.f_code, frame.f_lasti)
+    c.where = frame.f_code
+    c.lasti = frame.f_lasti
     c.parent = None
     c.obj = None
     return 0
@@ -575,7 +576,8 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     if following is not None:
         following.prev = before
         c.next = None
-    c.where = (frame.f_code, frame.f_lasti)
+    c.where = frame.f_code
+    c.lasti = frame.f_lasti
     c.parent = None
     c.obj = None
 

@@ -7,6 +7,7 @@ Mirrors ``tevent_req_print()`` and its like in ``lib/tevent/tevent_req.c``.
 
 from __future__ import annotations
 
+from talloc_py._chunk import freed_at
 from talloc_py.core import TALLOC_CTX, location_text
 from talloc_py.string import talloc_strdup
 from talloc_py.types import info_of
@@ -82,7 +83,7 @@ def summary(req: tevent_req) -> str:
     """What ``repr`` shows: the kind of request, its state, and where it was made."""
     header = req._talloc_chunk
     if header.obj is not req:
-        return f"<tevent_req, freed at {location_text(header.where)}, made at {location_text(req.created)}>"
+        return f"<tevent_req, freed at {location_text(freed_at(header))}, made at {location_text(req.created)}>"
     state = state_of(req.status).name.removeprefix("TEVENT_REQ_")
     number = error_of(req)
     error = f" {number}" if number else ""
