@@ -423,6 +423,8 @@ def dcerpc_binding_handle_set_timeout(h: dcerpc_binding_handle, timeout: int) ->
     _check_handle(h)
     if not isinstance(timeout, int):
         raise TypeError(f"timeout must be an int, not {type(timeout).__name__}")
+    if timeout < 0:
+        raise ValueError(f"timeout must not be negative: {timeout}")
     old, h.timeout = h.timeout, timeout
     return old
 
