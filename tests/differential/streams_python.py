@@ -543,6 +543,7 @@ class Streams(Fakes):
         self.saw(f"{r.name} ret={ret} e={err} stream={owners[0]} local={owners[1]}")
         self.add_target(r.stream_name, stream, False)
         if stream is not None:
+            self.about[id(stream)].connected = True
             no_delay(*range(3, 256))
         if local is not None:
             self.saw(f"local {self.shown(tsocket_address_string(local, None), True)}")

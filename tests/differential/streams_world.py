@@ -100,6 +100,12 @@ class Raw:
     def __init__(self, sock: int) -> None:
         self.fd = sock
         self.peer: Target | None = None
+        # A listener or what it has accepted: the other end may be any stream that was connected.
+        self.loose = False
+
+    def faces(self, t: Target) -> bool:
+        """Whether this is, or may be, the other end of *t*."""
+        return self.peer is t or (self.loose and t.connected)
 
 
 class Target:
@@ -110,6 +116,7 @@ class Target:
         self.is_dgram = is_dgram
         self.odd = self.odd_failed = False
         self.pipe_end = ""
+        self.connected = False
         self.optimize = self.disconnected = self.peer_bad = self.waited = self.tainted = False
         self.twin: Target | None = None
         self.ev: Any = None
@@ -372,7 +379,7 @@ class Ends(Interpreter):
             self.saw(f"{listener} accepted nothing e={error.errno}")
         else:
             self.saw(f"{listener} accepted {name} e=0")
-            self.add_raw(name, new)
+            self.add_raw(name, new).loose = True
             no_delay(new)
 
     def _socket(self, family: str, kind: int, where: str) -> tuple[int, int]:
@@ -404,7 +411,7 @@ class Ends(Interpreter):
             sock.detach()
         self.saw(f"{name} listens e={err}")
         if fd != -1:
-            self.add_raw(name, fd)
+            self.add_raw(name, fd).loose = True
 
     def op_rdgram(self, name: str, family: str, where: str) -> None:
         if self.crowded:
@@ -460,8 +467,8 @@ class Ends(Interpreter):
                 pass
         os.close(raw.fd)
         del self.raws[name]
-        if raw.peer is not None:
-            raw.peer.peer_bad = True
+        for t in self.targets:
+            t.peer_bad |= raw.faces(t)
         self.settle()
 
     def op_rreset(self, name: str) -> None:
@@ -471,7 +478,8 @@ class Ends(Interpreter):
         raw = self.raws.get(name)
         if raw is None or (self._peer_must_stay(raw) and self.skip()):
             return
-        if how[:1] == "r" and raw.peer is not None and self._helper_waits(raw.peer, READ) and self.skip():
+        facing = [t for t in self.targets if raw.faces(t)]
+        if how[:1] == "r" and any(t.lives and self._helper_waits(t, READ) for t in facing) and self.skip():
             return
         try:
             sock = socket.socket(fileno=raw.fd)
@@ -481,11 +489,11 @@ class Ends(Interpreter):
                 sock.detach()
         except OSError as error:
             self.saw(f"shutdown e={error.errno}")
-        if raw.peer is not None:
-            raw.peer.peer_bad = True
+        for t in facing:
+            t.peer_bad = True
             if how[:1] == "r":
-                raw.peer.odd, raw.peer.pipe_end = True, "r"
-                raw.peer.odd_failed |= self._writes(raw.peer)
+                t.odd, t.pipe_end = True, "r"
+                t.odd_failed |= self._writes(t)
         self.settle()
 
     def op_crowd(self, on: str) -> None:
@@ -584,7 +592,7 @@ class Ends(Interpreter):
 
     def _may_block(self, t: Target) -> bool:
         for raw in self.raws.values():
-            if raw.peer is t:
+            if raw.faces(t):
                 try:
                     if any(ioctl(raw.fd, FIONREAD, bytes(4))):
                         return True
@@ -606,7 +614,7 @@ class Ends(Interpreter):
         return False
 
     def _peer_must_stay(self, raw: Raw) -> bool:
-        return not self.newer and raw.peer is not None and self._writes(raw.peer)
+        return not self.newer and any(raw.faces(t) and self._writes(t) for t in self.targets)
 
     def _writes(self, t: Target) -> bool:
         return any(r.target is t and r.slot == WRITE and r.runs for r in self.requests)

@@ -54,6 +54,8 @@ struct target {
 	char pipe_end;
 	/* Failed while nothing was outstanding: the newer library loses data here, the packages do not. */
 	bool tainted;
+	/* Made by a connect request. */
+	bool connected;
 	/* The other end, if that is a stream too. */
 	struct target *twin;
 	/* The state of a backend of the driver's own. */
@@ -779,7 +781,9 @@ static void receive_connect(struct request *r, TALLOC_CTX *mem_ctx)
 				       : tstream_unix_connect_recv(r->req, &err, mem_ctx, &stream);
 	saw("%s ret=%d e=%d stream=%s local=%s", r->name, ret, ret == -1 ? err : 0,
 	    stream != NULL ? object_name(talloc_parent(stream)) : "no", local != NULL ? object_name(talloc_parent(local)) : "no");
-	target_add(r->stream_name, stream, false);
+	if (stream != NULL) {
+		target_add(r->stream_name, stream, false)->connected = true;
+	}
 	no_delay();
 	if (local != NULL) {
 		saw("local %s", shown(tsocket_address_string(local, NULL), true));
@@ -1052,8 +1056,8 @@ static void op_rclose(int argc, char **argv)
 	}
 	close(raw->fd);
 	raw->fd = -1;
-	if (raw->peer != NULL) {
-		raw->peer->peer_bad = true;
+	for (int i = 0; i < targets_count; i++) {
+		targets[i]->peer_bad |= faces(raw, targets[i]);
 	}
 	settle();
 }
@@ -1065,19 +1069,24 @@ static void op_rshut(int argc, char **argv)
 	if (raw == NULL || (peer_must_stay(raw) && skip())) {
 		return;
 	}
-	if (argv[2][0] == 'r' && raw->peer != NULL && helper_waits(raw->peer, READ) && skip()) {
-		return;
+	for (int i = 0; argv[2][0] == 'r' && i < targets_count; i++) {
+		if (faces(raw, targets[i]) && target_lives(targets[i]) && helper_waits(targets[i], READ)) {
+			skip();
+			return;
+		}
 	}
 	if (shutdown(raw->fd, argv[2][0] == 'r' ? SHUT_RD : argv[2][0] == 'w' ? SHUT_WR : SHUT_RDWR) == -1) {
 		saw("shutdown e=%d", errno);
 	}
-	if (raw->peer != NULL) {
-		raw->peer->peer_bad = true;
-		if (argv[2][0] == 'r') {
+	for (int i = 0; i < targets_count; i++) {
+		struct target *t = targets[i];
+
+		t->peer_bad |= faces(raw, t);
+		if (faces(raw, t) && argv[2][0] == 'r') {
 			/* Its writes fail from now on, and nothing tells the loop. */
-			raw->peer->odd = true;
-			raw->peer->pipe_end = 'r';
-			raw->peer->odd_failed |= writes(raw->peer);
+			t->odd = true;
+			t->pipe_end = 'r';
+			t->odd_failed |= writes(t);
 		}
 	}
 	settle();

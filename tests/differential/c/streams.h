@@ -151,6 +151,8 @@ struct raw {
 	int fd;
 	/* The stream or datagram context at the other end, if it is known. */
 	struct target *peer;
+	/* A listener or what it has accepted: the other end may be any stream that was connected. */
+	bool loose;
 };
 
 #define RAWS_MAX 512
@@ -187,6 +189,7 @@ static struct raw *raw_add(const char *name, int fd)
 	snprintf(raw->name, sizeof(raw->name), "%s", name);
 	raw->fd = fd;
 	raw->peer = NULL;
+	raw->loose = false;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	return raw;
 }
@@ -340,7 +343,9 @@ static void op_accept(int argc, char **argv)
 	}
 	fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	saw("%s accepted %s e=%d", argv[2], fd == -1 ? "nothing" : argv[1], fd == -1 ? errno : 0);
-	raw_add(argv[1], fd);
+	if (fd != -1) {
+		raw_add(argv[1], fd)->loose = true;
+	}
 	no_delay();
 }
 
@@ -387,7 +392,9 @@ static void op_listen(int argc, char **argv)
 		err = errno;
 	}
 	saw("%s listens e=%d", argv[1], err);
-	raw_add(argv[1], fd);
+	if (fd != -1) {
+		raw_add(argv[1], fd)->loose = true;
+	}
 }
 
 /* rdgram R inet PORT; rdgram R unix PATH: a datagram socket */

@@ -69,6 +69,12 @@ static bool connecting(void)
 	return false;
 }
 
+/* Whether the raw end is, or may be, the other end of t. */
+static bool faces(const struct raw *raw, const struct target *t)
+{
+	return raw->peer == t || (raw->loose && t->connected);
+}
+
 static bool skip(void)
 {
 	saw("skip");
@@ -112,7 +118,7 @@ static bool may_block(const struct target *t)
 {
 	for (int i = 0; i < raws_count; i++) {
 		int unread = 0;
-		if (raws[i].fd != -1 && raws[i].peer == t && ioctl(raws[i].fd, FIONREAD, &unread) == 0 && unread > 0) {
+		if (raws[i].fd != -1 && faces(&raws[i], t) && ioctl(raws[i].fd, FIONREAD, &unread) == 0 && unread > 0) {
 			return true;
 		}
 	}
@@ -215,5 +221,10 @@ static bool writes(const struct target *t)
 /* A peer that fails while a write is blocked: the older library may take a second to notice. */
 static bool peer_must_stay(const struct raw *raw)
 {
-	return !NEWER && raw->peer != NULL && writes(raw->peer);
+	for (int i = 0; !NEWER && i < targets_count; i++) {
+		if (faces(raw, targets[i]) && writes(targets[i])) {
+			return true;
+		}
+	}
+	return false;
 }
