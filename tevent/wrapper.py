@@ -31,7 +31,7 @@ from .fd import (
     tevent_common_fd_set_flags,
     tevent_fd_set_flags,
 )
-from .immediate import im_remove, tevent_immediate
+from .immediate import im_remove, tevent_common_immediate_cancel, tevent_immediate
 from .timed import rare_of
 
 TYPE_CHECKING = False
@@ -160,12 +160,14 @@ class tevent_wrapper_ops:
 class wrapper_glue:
     """What makes a context a wrapper; also marks the events that were added through it."""
 
-    __slots__ = ("busy", "destroyed", "main_ev", "ops", "private_state", "unpushed", "wrap_ev")
+    __slots__ = ("busy", "destroyed", "main_ev", "ops", "orphan", "private_state", "unpushed", "wrap_ev")
 
     def __init__(self, wrap_ev: tevent_context, main_ev: tevent_context, ops: tevent_wrapper_ops) -> None:
         self.wrap_ev: tevent_context = wrap_ev
         #: None once the main context is gone, or the wrapper itself.
         self.main_ev: tevent_context | None = main_ev
+        #: The main context was freed, and not only initialised again.
+        self.orphan: bool = False
         self.ops: tevent_wrapper_ops = ops
         self.private_state: Any = None
         #: On the use stack.
@@ -186,9 +188,13 @@ class wrapper_glue:
             raise
 
     def after(self, kind: str, *args: object) -> None:
-        """Call ``after_<kind>_handler``, unless the main context has gone, and take the wrapper off the stack."""
+        """
+        Call ``after_<kind>_handler``, unless the main context was freed, and take the wrapper off the stack.
+
+        A main context that was initialised again is None for it, as in C.
+        """
         try:
-            if self.main_ev is not None:
+            if not self.orphan:
                 getattr(self.ops, f"after_{kind}_handler")(self.wrap_ev, self.private_state, self.main_ev, *args)
         finally:
             self.leave()
@@ -321,9 +327,13 @@ def _schedule_immediate(
             tevent_abort(ev, "tevent_schedule_immediate() on a wrapper whose main context is gone")
             set_errno(errno.EINVAL)
         return
+    glue = glue_of(ev)
     main_ev.ops.schedule_immediate(im, main_ev, handler, private_data, handler_name)
-    if handler is not None:
-        im.wrapper = ev.wrapper
+    if glue.main_ev is None:
+        # Somebody who looks on has freed the wrapper meanwhile.
+        tevent_common_immediate_cancel(im)
+    elif handler is not None:
+        im.wrapper = glue
 
 
 def _add_signal(
@@ -410,6 +420,7 @@ def cut_wrappers(main_ev: tevent_context) -> None:
     """Part a main context that goes away from its wrappers."""
     for glue in main_ev.wrappers:
         glue.main_ev = None
+        glue.orphan = main_ev.gone
     main_ev.wrappers.clear()
 
 

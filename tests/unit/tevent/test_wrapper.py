@@ -497,6 +497,20 @@ class TestMainContextGone:
             assert _stack == []
         talloc_free(owner)
 
+    def test_initialised_again_in_a_handler(self, main: tevent_context) -> None:
+        """after_x runs, with None for the main context."""
+        wrap_ev, state = wrap(main)
+        seen: list[Any] = []
+        after = wrap_ev.wrapper.ops.after_timer_handler
+        wrap_ev.wrapper.ops.after_timer_handler = lambda wrap_ev, state, main_ev, *_: seen.append(main_ev)
+        te = tevent_add_timer(wrap_ev, None, SOON, lambda *args: tevent_re_initialise(main), None)
+        assert te is not None
+        tevent_loop_once(main)
+        wrap_ev.wrapper.ops.after_timer_handler = after
+        assert seen == [None]
+        assert [name for name, *_ in state.log] == ["before_timer_handler"]
+        assert _stack == []
+
     def test_while_it_is_used(self) -> None:
         """pop_use is right, after_use does not run."""
         owner = talloc_new(None)
