@@ -256,6 +256,20 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "tstream_tls_sync_write",
     ),
     "tls_cert": ("tls_cert_generate",),
+    "smb_np": (
+        "FSCTL_NAMED_PIPE_READ_WRITE",
+        "PROTOCOL_SMB2_02",
+        "TSTREAM_SMBXCLI_NP_MAX_BUF_SIZE",
+        "smbXcli_conn",
+        "smbXcli_conn_from_smbprotocol",
+        "smbXcli_conn_is_connected",
+        "tstream_is_smbXcli_np",
+        "tstream_smbXcli_np_open_recv",
+        "tstream_smbXcli_np_open_send",
+        "tstream_smbXcli_np_set_max_data",
+        "tstream_smbXcli_np_set_timeout",
+        "tstream_smbXcli_np_use_trans",
+    ),
 }
 
 #: Names of `tevent.ntstatus` that can be had from here, too.
