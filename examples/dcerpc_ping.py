@@ -36,7 +36,22 @@ from uuid import UUID
 
 from talloc_py import *
 from tevent import *
-from tsocket import *
+
+# By name: the package has a reader of such packets, too, and this one is to be read.
+from tsocket import (
+    tsocket_address,
+    tsocket_address_inet_from_hostport_strings,
+    tsocket_address_inet_from_strings,
+    tstream_context,
+    tstream_disconnect_recv,
+    tstream_disconnect_send,
+    tstream_inet_tcp_connect_recv,
+    tstream_inet_tcp_connect_send,
+    tstream_readv_pdu_recv,
+    tstream_readv_pdu_send,
+    tstream_writev_recv,
+    tstream_writev_send,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

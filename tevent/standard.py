@@ -22,6 +22,8 @@ from .epoll import epoll_event_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from talloc_py.core import TALLOC_CTX
 
     from ._base import tevent_context
@@ -33,7 +35,8 @@ __all__: list[str] = []
 def _standard_init(ev: tevent_context) -> int:
     if ev.additional_data is None or not _is_with_poll(ev):
         if epoll.epoll_event_context_init(ev) == 0:
-            ev.additional_data.panic_fallback = _move_to_poll
+            state: Any = ev.additional_data
+            state.panic_fallback = _move_to_poll
             return 0
     from .poll import poll_init
 

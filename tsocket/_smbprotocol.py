@@ -6,6 +6,10 @@ SMB calls by the package smbprotocol, whose functions block: each call waits in 
 to the loop; a request that was freed meanwhile has marked its job, and the result is dropped.
 """
 
+# That package has no annotations.
+# pyright: reportMissingTypeStubs=none, reportUnknownMemberType=none, reportUnknownVariableType=none
+# pyright: reportUnknownArgumentType=none
+
 from __future__ import annotations
 
 import threading
@@ -335,5 +339,8 @@ def wrap(
     except ImportError as error:
         raise ImportError("smbprotocol is not installed: pip install 'tsocket[smb]'", name="smbprotocol") from error
     conn = talloc_zero(mem_ctx, smbprotocol_conn)
+    stands_for_session, stands_for_tree = talloc_zero(conn, _borrowed), talloc_zero(conn, _borrowed)
+    if conn is None or stands_for_session is None or stands_for_tree is None:
+        raise MemoryError("a memory limit forbids it")
     conn.connection, conn.session, conn.tree = connection, session, tree
-    return conn, talloc_zero(conn, _borrowed), talloc_zero(conn, _borrowed)
+    return conn, stands_for_session, stands_for_tree

@@ -251,16 +251,17 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
         TypeError, ValueError: An element is no buffer, or not one to be read into.
     """
     # Nearly always a short list of these few types, which need no closer look.
-    if type(vector) is list:
+    items: Any = vector
+    if type(items) is list:
         plain = _WRITABLE if writable else _READABLE
         total = 0
-        for item in vector:
+        for item in items:
             if type(item) not in plain:
                 break
             total += len(item)
         else:
-            if total and len(vector) <= IOV_MAX:
-                req.op_vector = vector[:]
+            if total and len(items) <= IOV_MAX:
+                req.op_vector = items[:]
                 req.op_ret = req.op_left = total
                 return
     total = check_vector(vector)

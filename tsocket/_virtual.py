@@ -317,5 +317,6 @@ def find(name: str) -> object:
         raise AttributeError(f"module {__package__!r} has no attribute {name!r}")
     __import__(path)
     thing: object = getattr(sys.modules[path], name)
+    assert __package__ is not None
     setattr(sys.modules[__package__], name, thing)
     return thing

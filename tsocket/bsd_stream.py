@@ -39,7 +39,7 @@ from .stream_backend import tstream_context_ops
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Any, Final
 
     from tevent.req import tevent_req
 
@@ -162,7 +162,7 @@ class tstream_bsd(TALLOC_CTX):
     def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         """Start a read."""
         stream = self.stream
-        buffer = vector[0] if type(vector) is list and len(vector) == 1 else None
+        buffer: Any = vector[0] if type(vector) is list and len(vector) == 1 else None
         if type(buffer) is bytearray and buffer:  # what a read is given nearly always
             req.op_vector = [buffer]
             req.op_ret = req.op_left = len(buffer)

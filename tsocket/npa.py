@@ -376,10 +376,11 @@ def _message_next_vector(stream: tstream_context, state: Any, mem_ctx: TALLOC_CT
         set_errno(EIO)
         return -1, None
     # Straight to where the caller wants it; what there is no room for, aside.
-    state.body = []
+    body: list[Any] = []
+    state.body = body
     while state.views and size:
         part = state.views[0][:size]
-        state.body.append(part)
+        body.append(part)
         size -= len(part)
         state.ret += len(part)
         if len(part) == len(state.views[0]):
@@ -388,8 +389,8 @@ def _message_next_vector(stream: tstream_context, state: Any, mem_ctx: TALLOC_CT
             state.views[0] = state.views[0][len(part) :]
     state.rest = bytearray(size)
     if size:
-        state.body.append(state.rest)
-    return 0, state.body
+        body.append(state.rest)
+    return 0, body
 
 
 def _message_read(subreq: tevent_req) -> None:

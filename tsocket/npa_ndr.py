@@ -729,7 +729,8 @@ def _code_uint64(ndr: coder, value: Any) -> int:
 
 def _code_octets(ndr: coder, value: Any) -> bytes:
     size = ndr.number(0 if value is None else len(value), 4, 1)
-    return ndr.raw(value, size)
+    octets: Any = value  # nothing is there yet when reading
+    return ndr.raw(octets, size)
 
 
 def _code_sid_value(ndr: coder, value: Any) -> dom_sid:
