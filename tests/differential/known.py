@@ -319,4 +319,136 @@ STREAMS: tuple[Known, ...] = (
     ),
 )
 
-KNOWN: tuple[Known, ...] = (*TREE, *FRAMES, *REQUESTS, *STREAMS)
+_FLAW = "A flaw of C's that is not taken over."
+
+LOOP: tuple[Known, ...] = (
+    Known(
+        "loop",
+        "How often an iteration does nothing but empty the library's own wakeup descriptor.",
+        "Before each wait both sides empty those descriptors (drain_wakeups(), World.waits()).",
+        "Nobody can rely on it.",
+    ),
+    Known(
+        "loop",
+        "Fd events with flags 0 keep the older library's tevent_loop_wait() going.",
+        "The driver's tevent_common_have_events() takes the place of the library's, which decides unless all fd events "
+        "are silent.",
+        "Newer than the library.",
+    ),
+    Known(
+        "loop",
+        "In the older library only two events can share a descriptor of epoll, and one of them starves the other.",
+        "has_rival(): with epoll and standard only one event on a descriptor has flags other than 0.",
+        "Newer than the library; the backends poll and poll_mt are compared with any number.",
+    ),
+    Known(
+        "loop",
+        "The older library does not trace that an fd event goes because its descriptor is closed, or with its wrapper.",
+        "Both sides pass over that trace point where the descriptor is closed or the wrapper was freed.",
+        "Newer than the library.",
+    ),
+    Known(
+        "loop",
+        "TEVENT_FD_ERROR, tevent_reset_immediate(), tevent_context_set_wait_timeout() and the highest debug level are "
+        "newer than the library.",
+        "Flags are 0 to 3, and 8 with READ; contexts wait for 30 seconds of the virtual clock; op_debug() asks for "
+        "level TRACE.",
+        "Nothing to compare with.",
+    ),
+    Known(
+        "loop",
+        "After an error was seen on a descriptor of epoll, an event that only wants to write keeps its flag in C and "
+        "is silent; in Python the flag is taken away again.",
+        "may_set(): such an event is not given WRITE alone.",
+        "The flags are free there.",
+    ),
+    Known(
+        "loop",
+        "C's poll waits, without sleeping, for errors of an event that wants nothing but bits it does not know.",
+        "flags_are_fine(): unknown bits only together with READ.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "A timer with a negative tv_usec makes C wait for ever, or not at all.",
+        "Programs make none.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "SA_RESETHAND takes the handler from the system at the first occurrence; Python keeps it until the event is "
+        "freed. A siginfo is invalid in C where the first event of a number did not ask for one.",
+        "do_raise() does not raise such a number again; op_signal() asks for siginfo only if all others did.",
+        "Undefined in C.",
+    ),
+    Known(
+        "loop",
+        "A loop inside a signal handler delivers the same occurrences again in C; a handler that frees the next event "
+        "of its number lets C use it.",
+        "loop_begins() does nothing in signal handlers; may_be_freed() refuses the next event and what it depends on.",
+        "Undefined in C.",
+    ),
+    Known(
+        "loop",
+        "A foreign signal that interrupts a wait ends it in C.",
+        "`raise_in_wait` raises only what is watched by the context that waits.",
+        "The interpreter waits on.",
+    ),
+    Known(
+        "loop",
+        "C uses a context that was freed while its loop or a handler of it runs, an event whose handler ran inside "
+        "itself, and a proxy in its handler.",
+        "may_be_freed() refuses those and their owners; may_own() keeps what must not go with a timer or signal event "
+        "from belonging to one.",
+        "Undefined in C.",
+    ),
+    Known(
+        "loop",
+        "A context that is initialised again inside a handler counts one loop too few in C ever after.",
+        "It gets no nesting hook then, and no loop inside a loop.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "C lets an immediate that was queued or cancelled through a wrapper run through it elsewhere, also when it is "
+        "gone.",
+        "`cancel` goes through main contexts; `sched` does nothing with what a wrapper of another context has queued.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "An orphaned wrapper that is freed in use, or whose context has gone and which must abort, crashes C; so does "
+        "an immediate on it.",
+        "context_get(): such a wrapper is only added to, asked and pushed.",
+        "Undefined in C.",
+    ),
+    Known(
+        "loop",
+        "C leaves a wrapper in use where the descriptor of its event is closed in that event's handler.",
+        "is_wrapped(): it stays open meanwhile.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "What threads have scheduled is lost in C with the last threaded context, cannot be freed or used, and "
+        "outlives its context.",
+        "may_be_freed() and reinit refuse that; such an immediate is not touched until the loop has taken it over.",
+        _FLAW,
+    ),
+    Known(
+        "loop",
+        "A trace callback for immediates that is set in the handler of one hears, in C, of the end of that very one.",
+        "op_trace() does nothing there.",
+        "Python would have to ask after each of them whether somebody has begun to look on.",
+    ),
+    Known(
+        "loop",
+        "C calls abort() itself where epoll refuses a descriptor; a proxy names its handlers by a variable of its own; "
+        "messages of what goes wrong with epoll and poll have the libraries' own words.",
+        'World.aborted() gives the reason as "by signal 6"; debug() puts the handler\'s name there, and passes over '
+        "messages with epoll or poll in them.",
+        "Porting rule: what C answers by abort() is the abort function; the words are free.",
+    ),
+)
+
+KNOWN: tuple[Known, ...] = (*TREE, *FRAMES, *REQUESTS, *STREAMS, *LOOP)
