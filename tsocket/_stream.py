@@ -252,7 +252,8 @@ def prepare(req: tevent_req, vector: Vector, writable: bool) -> None:
     """
     # Nearly always a short list of these few types, which need no closer look.
     items: Any = vector
-    if type(items) is list:
+    kind: object = type(vector)  # a name of its own, or checkers make a list of unknowns out of it
+    if kind is list:
         plain = _WRITABLE if writable else _READABLE
         total = 0
         for item in items:

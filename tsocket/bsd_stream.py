@@ -162,7 +162,9 @@ class tstream_bsd(TALLOC_CTX):
     def start_readv(self, req: tevent_req, vector: Vector, done: Callable[[tevent_req], None], at_once: bool) -> bool:
         """Start a read."""
         stream = self.stream
-        buffer: Any = vector[0] if type(vector) is list and len(vector) == 1 else None
+        items: Any = vector
+        kind: object = type(vector)  # a name of its own, or checkers make a list of unknowns out of it
+        buffer: Any = items[0] if kind is list and len(items) == 1 else None
         if type(buffer) is bytearray and buffer:  # what a read is given nearly always
             req.op_vector = [buffer]
             req.op_ret = req.op_left = len(buffer)
