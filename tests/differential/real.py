@@ -49,6 +49,8 @@ def build(name: str, packages: tuple[str, ...], flags: tuple[str, ...] = ()) -> 
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     folder = pathlib.Path(tempfile.gettempdir()) / f"tsocket-differential-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise MissingError(f"{folder} belongs to somebody else")
     program = folder / f"{name}-{key}"
     if not program.exists():
         known = subprocess.run(
