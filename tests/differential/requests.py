@@ -239,13 +239,13 @@ class AREA:
         return f"steal {self._one(self._pick(('req', 'req', 'queue', 'chunk', 'imm', 'timer')))} {self._owner()}"
 
     def reference(self) -> str:
-        op = self._pick(("reference", "reference", "reference", "unlink"))
-        return (
-            f"{op} {self._one(self._pick(('req', 'req', 'state', 'queue', 'chunk', 'imm', 'timer')))} {self._owner()}"
-        )
+        what = self._one(self._pick(("req", "req", "req", "state", "queue", "chunk", "imm", "timer")))
+        if self._choices.chance(25):
+            return f"unlink {what} {self._owner()}"
+        return f"reference {what} {self._one('chunk')}"
 
     def chunk(self) -> str:
-        return f"chunk {self._fresh('chunk')} {self._owner()} {self._fn()}"
+        return f"chunk {self._fresh('chunk')} {'root' if self._choices.chance(30) else self._owner()} {self._fn()}"
 
     def destructor(self) -> str:
         return f"destructor {self._one(self._pick(('chunk', 'state', 'state', 'req')))} {self._fn()}"
@@ -338,7 +338,7 @@ EVERYWHERE = _weighted(
     (5, AREA.error), (3, AREA.end_otherwise), (6, AREA.post), (4, AREA.defer), (6, AREA.endtime), (1, AREA.reset),
     (4, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (2, AREA.poll), (5, AREA.look),
     (1, AREA.nt), (1, AREA.data), (1, AREA.callback_data), (5, AREA.tree), (6, AREA.free), (2, AREA.steal),
-    (1, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (2, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
+    (2, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (2, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
     (2, AREA.advance), (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (2, AREA.untrigger),
     (1, AREA.tag), (2, AREA.watch), (3, AREA.set_profile), (1, AREA.move_profile), (4, AREA.show_profile),
     (2, AREA.change_profile), (2, AREA.unpack),

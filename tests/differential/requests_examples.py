@@ -737,6 +737,27 @@ EACH = {
         post r0 e1
         free r0
     """,
+    "references": """
+        script k0 free r0 ; unlink r0 c0 ; look r0
+        chunk c0 root -
+        chunk c1 root -
+        req r0 c1 foo
+        cleanup r0 k1
+        reference r0 c0
+        free r0
+        unlink r0 c1
+        parent r0
+        callback r0 k0
+        done r0
+        req r1 c1 foo
+        reference s1 c0
+        reference r1 c0
+        received r1
+        blocks r1
+        free c1
+        tree c0
+        free c0
+    """,
     "profiles": """
         req r0 root foo
         set_profile r0

@@ -204,15 +204,17 @@ class Requests(Profiles):
         there, ctx = self.owner(owner)
         if obj is None or not there or self.freeing or self.kind(name) in ("state", "entry", "profile", "ev"):
             return
+        if self.note(obj).holds:
+            return
         if ctx is None or not talloc_is_parent(ctx, obj):
             talloc_steal(ctx, obj)
 
     def op_reference(self, name: str, owner: str) -> None:
-        obj = self.get(name)
-        there, ctx = self.owner(owner)
-        if obj is None or not there or ctx is None or self.kind(name) in ("entry", "profile", "ev"):
+        obj, ctx = self.get(name), self.get(owner, "chunk")
+        if obj is None or ctx is None or self.kind(name) in ("entry", "profile", "ev"):
             return
-        if not self.freeing and not talloc_is_parent(ctx, obj):
+        if not self.freeing and ctx is not obj and talloc_parent(ctx) is self.root:
+            self.note(ctx).holds = True
             same = talloc_reference(ctx, obj) is obj
             self.saw(f"reference -> {same:d}")
 

@@ -77,6 +77,7 @@ class Note:
         self.loose = False
         self.doomed = False
         self.dying = False
+        self.holds = False  # references
 
 
 class Turn:

@@ -154,24 +154,28 @@ static void op_steal(int argc, char **argv)
 	    strcmp(object->kind, "ev") == 0) {
 		return;
 	}
-	if (freeing > 0 || (owner != NULL && talloc_is_parent(owner, object->ptr))) {
+	if (freeing > 0 || ((struct note *)object->more)->holds || (owner != NULL && talloc_is_parent(owner, object->ptr))) {
 		return;
 	}
 	talloc_steal(owner, object->ptr);
 }
 
-/* reference X OWNER; unlink X OWNER */
+/*
+ * reference X C; unlink X OWNER: C is a chunk of the root, which from then on is not moved, so that nobody becomes, by
+ * whatever way, an owner of itself.
+ */
 static void op_reference(int argc, char **argv)
 {
 	struct object *object = object_find(argv[1]);
-	void *owner;
+	void *owner = get(argv[2], "chunk");
 
-	if (object == NULL || !owner_get(argv[2], &owner) || owner == NULL || strcmp(object->kind, "entry") == 0 ||
+	if (object == NULL || owner == NULL || strcmp(object->kind, "entry") == 0 ||
 	    strcmp(object->kind, "profile") == 0 || strcmp(object->kind, "ev") == 0) {
 		return;
 	}
-	/* Nothing holds on to its owner, nor to what may be dying. */
-	if (freeing == 0 && !talloc_is_parent(owner, object->ptr)) {
+	/* Nor does anything hold on to what may be dying. */
+	if (freeing == 0 && owner != object->ptr && talloc_parent(owner) == root) {
+		note_of(owner)->holds = true;
 		saw("reference -> %d", talloc_reference(owner, object->ptr) == object->ptr);
 	}
 }

@@ -41,6 +41,8 @@ struct note {
 	bool doomed;
 	/* Its destructor, one of the program's, runs. */
 	bool dying;
+	/* A chunk that holds references. */
+	bool holds;
 };
 
 /* The private data of a queue entry. A stale immediate of the queue may run a trigger again: see known.py. */
