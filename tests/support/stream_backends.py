@@ -449,6 +449,12 @@ class ScriptedStream:
             set_errno(self.pending[1])
         return self.pending[0]
 
+    def stream_is_busy(self) -> bool:
+        """Whether any operation of the stream is outstanding."""
+        return any(
+            getattr(self.stream, f"{name}_req") is not None for name in ("read", "write", "disconnect", "monitor")
+        )
+
     def answer(self, name: str, ret: int, err: int = 0) -> None:
         """Let the waiting operation *name* end; its ``_recv`` will return ``(ret, err)``."""
         req = self.waiting.pop(name)
