@@ -448,3 +448,87 @@ class TestGssapi:
         context.actual_flags = 0x20
         assert gensec_unwrap(security, bench.top, b"gssx") == (NT_STATUS_OK, b"x")
         assert not gensec_have_feature(security, GENSEC_FEATURE_SEAL)
+
+
+def ber(tag: int, *parts: bytes) -> bytes:
+    """An element of BER."""
+    body = b"".join(parts)
+    if len(body) < 0x80:
+        return bytes([tag, len(body)]) + body
+    return bytes([tag, 0x84]) + len(body).to_bytes(4, "big") + body
+
+
+def elements(data: bytes) -> list[tuple[int, bytes]]:
+    """The elements one after the other."""
+    found = []
+    while data:
+        size, start = data[1], 2
+        if size & 0x80:
+            start = 2 + (size & 0x7F)
+            size = int.from_bytes(data[2:start], "big")
+        found.append((data[0], data[start : start + size]))
+        data = data[start + size :]
+    return found
+
+
+@pytest.mark.peer
+class TestRealLdap:
+    """A sealed search in a real domain."""
+
+    def test_authenticated_and_sealed(self, samba_ad_dc: dict[str, str]) -> None:
+        """NTLM in SPNEGO over LDAP's SASL bind, then a search that only a sealed connection may make."""
+        spnego = pytest.importorskip("spnego")
+        from tsocket import (
+            ldap_full_packet,
+            tsocket_address_inet_from_strings,
+            tstream_inet_tcp_connect_recv,
+            tstream_inet_tcp_connect_send,
+            tstream_read_pdu_blob_recv,
+            tstream_read_pdu_blob_send,
+        )
+
+        top = talloc_new(None)
+        ev = tevent_context_init(top)
+        _, local = tsocket_address_inet_from_strings(top, "ip", None, 0)
+        _, remote = tsocket_address_inet_from_strings(top, "ip", samba_ad_dc["PEER_ADDRESS"], 389)
+        connecting = tstream_inet_tcp_connect_send(top, ev, local, remote)
+        assert tevent_req_poll(connecting, ev)
+        ret, err, plain, _ = tstream_inet_tcp_connect_recv(connecting, top)
+        assert (ret, err) == (0, 0)
+
+        def ask(stream: tstream_context, number: int, operation: bytes) -> list[tuple[int, bytes]]:
+            """Send a message, and read what comes as its answer, up to the one that ends it."""
+            message = ber(0x30, ber(0x02, bytes([number])), operation)
+            writing = tstream_writev_send(top, ev, stream, [message])
+            answers: list[tuple[int, bytes]] = []
+            while not answers or answers[-1][0] == 0x64:
+                reading = tstream_read_pdu_blob_send(top, ev, stream, 7, ldap_full_packet, None)
+                assert tevent_req_poll(reading, ev)
+                status, blob = tstream_read_pdu_blob_recv(reading, top)
+                assert status == NT_STATUS_OK
+                ((_, body),) = elements(bytes(blob))
+                answers.append(elements(body)[1])
+            assert tstream_writev_recv(writing)[0] == len(message)
+            return answers
+
+        flags = spnego.ContextReq.integrity | spnego.ContextReq.confidentiality | spnego.ContextReq.sequence_detect
+        user = f"{samba_ad_dc['PEER_WORKGROUP']}\\{samba_ad_dc['PEER_USER']}"
+        context = spnego.client(user, samba_ad_dc["PEER_PASSWORD"], protocol="ntlm", context_req=flags)
+        token: bytes | None = None
+        for number in (1, 2):
+            token = context.step(token)
+            credentials = ber(0xA3, ber(0x04, b"GSS-SPNEGO"), ber(0x04, token or b""))
+            answer = ask(plain, number, ber(0x60, ber(0x02, b"\x03"), ber(0x04), credentials))
+            parts = elements(answer[0][1])
+            assert parts[0][1] == (b"\x0e" if number == 1 else b"\0"), "the bind goes on, then has succeeded"
+            token = next((value for tag, value in parts if tag == 0x87), None)
+        status, sealed = gensec_create_tstream(top, gensec_from_spnego(top, context), plain)
+        assert status == NT_STATUS_OK
+        base = ",".join(f"DC={part}" for part in samba_ad_dc["PEER_REALM"].lower().split("."))
+        numbers = ber(0x0A, b"\0"), ber(0x0A, b"\0"), ber(0x02, b"\0"), ber(0x02, b"\0"), ber(0x01, b"\0")
+        search = ber(0x63, ber(0x04, base.encode()), *numbers, ber(0x87, b"objectClass"), ber(0x30, ber(0x04, b"name")))
+        entry, done = ask(sealed, 3, search)
+        assert b"name" in entry[1]
+        assert base.split(",")[0].removeprefix("DC=").encode() in entry[1]
+        assert elements(done[1])[0][1] == b"\0"
+        talloc_free(top)
