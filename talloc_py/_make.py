@@ -133,7 +133,7 @@ def plain_instance(info: type_info) -> Any:
 def new_plain(ctx: Any, info: type_info) -> Any:
     """What new_struct() comes to for most classes of chunks, in half the time."""
     cls = info.type
-    obj = object.__new__(cls)
+    obj = cls() if info.quick else object.__new__(cls)
     c = link(obj, ctx, cls)
     if c is None:
         return None
