@@ -65,7 +65,7 @@ class _stack:
     def pop(self, frame: TALLOC_CTX) -> int:
         """The destructor of a frame: what hangs on it goes while talloc_tos() still works."""
         c = frame._talloc_chunk
-        if not any(c is known for known in self.frames):
+        if not any(c is known for known in reversed(self.frames)):  # nearly always the last one
             return 0
         if self.frames[-1] is not c:
             _abort.log(f"Freed frame {_name(c)}, expected {_name(self.frames[-1])}.\n")
