@@ -24,7 +24,7 @@ FOUND = {
     """,
     "what dies with a state still sees it": """
         req r0 root foo
-        script k0 default r0 ; data r0 foo ; blocks r0 ; post r0 e0
+        script k0 default r0 ; data r0 foo ; blocks r0
         destructor s0 k0
         req r1 s0 bar
         cleanup r1 k0
@@ -172,6 +172,13 @@ EACH = {
         req r0 root foo
         received r0
         post r0 e0 blind
+    """,
+    "posting while the state goes": """
+        req r0 root foo
+        script k0 done r0 ; tree r0 ; post r0 e0 blind
+        req r1 s0 foo
+        cleanup r1 k0
+        received r0
     """,
     "deferring": """
         req r0 root foo
@@ -814,6 +821,28 @@ EACH = {
         free r1
         req r5 s0 bar
         pshow r0
+    """,
+    "profiles that go before the requests": """
+        req r0 root foo
+        set_profile r0
+        req r1 s0 foo
+        req r2 s0 foo
+        req r3 s1 foo
+        move_profile r0 root p0
+        done r2
+        tree p0
+        free p0
+        pshow r1
+        tree r1
+        done r3
+        done r1
+        pshow r1
+        req r4 s0 foo
+        look r4
+        req r5 s1 foo
+        error r5 3
+        pshow r1
+        free r1
     """,
     "profiles made by hand": """
         profile p0 root
