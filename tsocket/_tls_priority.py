@@ -163,23 +163,18 @@ class priority:
         plain: Nothing is said about algorithms: OpenSSL's own choice stands.
 
         level: The least security level for the certificates of others, 0 if nothing is said.
-
-        suite_b: "SUITEB128" or "SUITEB192" where that is all there is to say, else "".
     """
 
-    __slots__ = ("algorithms", "level", "plain", "suite_b", "versions")
+    __slots__ = ("algorithms", "level", "plain", "versions")
 
-    def __init__(
-        self, versions: Iterable[str], algorithms: frozenset[str], plain: bool, level: int, suite_b: str
-    ) -> None:
+    def __init__(self, versions: Iterable[str], algorithms: frozenset[str], plain: bool, level: int) -> None:
         self.versions: tuple[str, ...] = tuple(sorted(versions))
         self.algorithms: frozenset[str] = algorithms
         self.plain: bool = plain
         self.level: int = level
-        self.suite_b: str = suite_b
 
 
-DEFAULT: Final = priority(("TLS1.2", "TLS1.3"), frozenset(), True, 0, "")
+DEFAULT: Final = priority(("TLS1.2", "TLS1.3"), frozenset(), True, 0)
 
 
 class _reader:
@@ -190,13 +185,11 @@ class _reader:
         self.by_name: set[str] = set()
         self.changed = False  # something was said about algorithms
         self.level = 0
-        self.suite_b = ""
         self.flags: set[str] = set()
 
     def begin(self, item: str) -> None:
         """Look at the first item, which decides the versions to begin with."""
         if item in _SUITE_B:
-            self.suite_b = item
             self.enabled |= {"VERS-TLS1.2"}
         elif item != "NONE":
             self.enabled |= _TLS | _DTLS
@@ -218,10 +211,8 @@ class _reader:
     def keyword(self, name: str, first: bool) -> None:
         """Add what a keyword stands for."""
         self.enabled |= _KEYWORDS[name] | _SIGNATURES | _GROUPS
-        if not first:
-            self.suite_b = ""
-            if name in _SUITE_B and self.enabled.isdisjoint(_VERSIONS):
-                self.enabled.add("VERS-TLS1.2")
+        if not first and name in _SUITE_B and self.enabled.isdisjoint(_VERSIONS):
+            self.enabled.add("VERS-TLS1.2")
         if not first or name not in _PLAIN:
             self.changed = True
 
@@ -235,7 +226,6 @@ class _reader:
 
     def algorithm(self, name: str, add: bool) -> bool:
         """Add or take away a protocol, an algorithm, or all of a category."""
-        self.suite_b = ""
         if name in _ALL:
             more, all_of_it = _ALL[name]
             self.change(more if add else all_of_it, add)
@@ -317,5 +307,4 @@ def parse(text: str) -> priority:
         frozenset(algorithms),
         not reader.changed and not versions & _OLD,
         reader.level,
-        reader.suite_b,
     )

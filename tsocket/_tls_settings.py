@@ -175,8 +175,6 @@ def _cipher_string(context: ssl.SSLContext, have: priority, versions: set[str], 
     level = max(_LEVEL, have.level if strict else 0)
     if versions & {"TLS1.0", "TLS1.1"}:
         level = 0  # they sign with SHA-1
-    if have.suite_b:
-        return have.suite_b
     if have.plain and level == _LEVEL:
         return ""
     usual = ":".join(cipher["name"] for cipher in context.get_ciphers())
