@@ -424,8 +424,9 @@ LOOP: tuple[Known, ...] = (
     ),
     Known(
         "loop",
-        "C leaves a wrapper in use where the descriptor of its event is closed in that event's handler.",
-        "is_wrapped(): it stays open meanwhile.",
+        "C leaves a wrapper in use where the descriptor of its event is closed, or the main context is initialised "
+        "again, in the handler of that fd or signal event.",
+        "is_wrapped(): the descriptor stays open meanwhile; is_wrapped_on(): `reinit` does nothing.",
         _FLAW,
     ),
     Known(

@@ -241,7 +241,7 @@ class Loop(Things):
         if ev is None:
             return
         if ev.kind == "ev":
-            if self.has_threaded(ev):
+            if self.has_threaded(ev) or self.is_wrapped_on(ev):
                 return
             if any(after is not None and after.attached and after.ev is ev for _, after in self.handlers):
                 return

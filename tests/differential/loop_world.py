@@ -430,6 +430,13 @@ class World(Interpreter):
             t.kind == "fd" and t.fd == fd and t.via is not None and t.via.kind == "wrap" for t, _ in self.handlers
         )
 
+    def is_wrapped_on(self, ev: Thing) -> bool:
+        """Whether the handler of an fd or signal event of a context runs that was added through a wrapper."""
+        return any(
+            t.kind in ("fd", "signal") and t.ev is ev and t.via is not None and t.via.kind == "wrap"
+            for t, _ in self.handlers
+        )
+
     def may_be_freed(self, x: Thing) -> bool:
         """Whether C says what happens when a chunk is freed now."""
         for t in self.things:

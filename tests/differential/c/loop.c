@@ -179,6 +179,20 @@ static void op_hook(int argc, char **argv)
 				     argv[2][0] == '-' ? NULL : ev);
 }
 
+/* Whether the handler of an fd or signal event of a context runs that was added through a wrapper. */
+static bool is_wrapped_on(const struct thing *ev)
+{
+	int i;
+
+	for (i = 0; i < handlers_active; i++) {
+		const struct thing *t = handler_stack[i];
+		if ((is(t, "fd") || is(t, "signal")) && t->ev == ev && is(t->via, "wrap")) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static void op_reinit(int argc, char **argv)
 {
 	struct thing *ev = context_get(argv[1], false);
@@ -188,7 +202,7 @@ static void op_reinit(int argc, char **argv)
 		return;
 	}
 	if (is(ev, "ev")) {
-		if (has_threaded(ev)) {
+		if (has_threaded(ev) || is_wrapped_on(ev)) {
 			return;
 		}
 		for (i = 0; i < handlers_active; i++) {
