@@ -201,7 +201,8 @@ REQUESTS: tuple[Known, ...] = (
         "tevent_req_received() and in tevent_req_poll(), a context that a loop runs on or that a queue entry or a "
         "deferral names.",
         "World.may_free() refuses those and their owners, also of what is dying; contexts have no owner but the top of "
-        "the program; nothing is moved or referenced while something is freed; references are held below the root alone.",
+        "the program; nothing is moved or referenced while something is freed; references are held below the root "
+        "alone.",
         "Undefined in C.",
     ),
     Known(
