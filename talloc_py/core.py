@@ -249,7 +249,7 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
 
     C: ``#define talloc_zero(ctx, type)``
     """
-    # The body of talloc() once more, which saves 15 %.
+    # The body of talloc() once more: 8 % less time than with a call of it.
     try:
         info = infos[type]
     except KeyError:
@@ -490,7 +490,7 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
         c = None
     if c is None:
         return _free_unusual(ptr, (frame.f_code, frame.f_lasti))
-    # free_chunk() once more: 9 % less time.
+    # free_chunk() once more: a fifth less time than with a call of it.
     destructor = c.destructor
     if destructor is not None:
         c.destructor = RUNNING
@@ -548,7 +548,7 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     if c is None:
         _free_unusual(ctx, (frame.f_code, frame.f_lasti))
         return
-    # free_chunk() once more: 9 % less time.
+    # free_chunk() once more: a fifth less time than with a call of it.
     destructor = c.destructor
     if destructor is not None:
         c.destructor = RUNNING
