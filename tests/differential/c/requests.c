@@ -288,7 +288,7 @@ static void op_wait(int argc, char **argv)
 static void op_callback(int argc, char **argv)
 {
 	struct tevent_req *req = req_get(argv[1]);
-	struct object *pvt = object_find(argv[3]);
+	struct tevent_req *pvt = req_get(argv[3]);
 	struct note *note;
 
 	if (req == NULL) {
@@ -302,9 +302,9 @@ static void op_callback(int argc, char **argv)
 		tevent_req_set_callback(req, NULL, NULL);
 		return;
 	}
-	if (pvt != NULL && strcmp(pvt->kind, "req") == 0) {
-		note->pvt = pvt;
-		note->pvt_ptr = pvt->ptr;
+	if (pvt != NULL) {
+		note->pvt = object_of(pvt);
+		note->pvt_ptr = pvt;
 	} else {
 		note->pvt_ptr = script_chunk(argv[2]);
 	}

@@ -62,9 +62,13 @@ static void enter(char **argv, bool optimize)
 		entry = tevent_queue_add_entry(queue, ev, req, trigger, turn);
 	}
 	saw("entry -> %d", entry != NULL);
-	/* Its trigger may have run, and have freed it; in a run of its own it may even have made one of that name. */
+	/*
+	 * Its trigger may have run, and have freed it; in a run of its own it may even have made one of that name. Its
+	 * place, in the pool of a request, may be something else's.
+	 */
 	objects_scan();
-	if (entry != NULL && !chunk_is_dead(entry) && object_find(argv[1]) == NULL) {
+	if (entry != NULL && !chunk_is_dead(entry) && object_find(argv[1]) == NULL && object_of(entry) == NULL &&
+	    strcmp(talloc_get_name(entry), "struct tevent_queue_entry") == 0) {
 		add(argv[1], "entry", entry);
 		note_of(entry)->turn = turn;
 		note_of(entry)->queue = queue;
