@@ -354,11 +354,6 @@ def later(req: tevent_req, step: Callable[[tevent_req], None], ret: int, err: in
     schedule(req, req.op_ev, step)
 
 
-def soon(req: tevent_req, step: Callable[[tevent_req], None]) -> None:
-    """Let *step* run from the loop; the result is in the request already."""
-    schedule(req, req.op_ev, step)
-
-
 def over(req: tevent_req) -> None:
     """The end of an operation: the request is finished with the result of its transport."""
     if req.op_ret == -1:

@@ -17,10 +17,8 @@ right errno.  Who transfers datagrams keeps such an object (`socket_around`).
 from __future__ import annotations
 
 import _socket
-import fcntl
 import os
 import select
-import sys
 from _socket import (
     AF_INET,
     AF_INET6,
@@ -52,7 +50,7 @@ from errno import EBADF
 from os import close, geteuid, listdir, readv, set_blocking, unlink, writev
 from os.path import isdir, isfile, realpath
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
-from termios import FIONREAD
+from sys import byteorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +126,10 @@ __all__ = [
     "writev",
 ]
 
-_NO_BYTES: Final = bytes(4)
+
+#: `fcntl.ioctl` and ``FIONREAD``, once somebody needs them: the import of those modules is a twentieth of all.
+_ioctl: Any = None
+_fionread: int = 0
 
 # The only way to a bare descriptor; socket.accept() is built on it.
 _accept: Final[Callable[[_socket.socket], tuple[int, Address]]] = vars(_socket.socket)["_accept"]
@@ -186,7 +187,9 @@ def above_stdio(fd: int) -> int:
     if fd > 2:
         return fd
     try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+        from fcntl import F_DUPFD_CLOEXEC, fcntl
+
+        return fcntl(fd, F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
 
@@ -260,18 +263,31 @@ def socket_error(fd: int) -> int:
 def get_status_flags(fd: int) -> int:
     """``fcntl(F_GETFL)``."""
     _require(fd)
-    return fcntl.fcntl(fd, fcntl.F_GETFL)
+    from fcntl import F_GETFL, fcntl
+
+    return fcntl(fd, F_GETFL)
 
 
 def set_status_flags(fd: int, flags: int) -> None:
     """``fcntl(F_SETFL)``."""
-    fcntl.fcntl(fd, fcntl.F_SETFL, flags)
+    from fcntl import F_SETFL, fcntl
+
+    fcntl(fd, F_SETFL, flags)
 
 
 def bytes_readable(fd: int) -> int:
     """``ioctl(FIONREAD)``: the bytes waiting on a stream, the size of the next datagram."""
-    _require(fd)
-    return int.from_bytes(fcntl.ioctl(fd, FIONREAD, _NO_BYTES), sys.byteorder, signed=True)
+    global _ioctl, _fionread
+    if _ioctl is None:
+        import fcntl
+        import termios
+
+        _ioctl, _fionread = fcntl.ioctl, termios.FIONREAD
+    if fd < 0:
+        _require(fd)
+    count = bytearray(4)
+    _ioctl(fd, _fionread, count)  # 0.6 us; the form that returns bytes takes 1.1
+    return int.from_bytes(count, byteorder)
 
 
 def poll(fd: int, events: int) -> int:

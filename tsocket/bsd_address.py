@@ -141,10 +141,24 @@ def new_address(
     mem_ctx: TALLOC_CTX | None, family: int, name: Address, length: int, where: Location
 ) -> bsd_address | None:
     """An address owned by *mem_ctx*; None with ENOMEM where a memory limit forbids it."""
-    addr: bsd_address = _allocate(bsd_address)
+    return _attached(_address(family, name, length, where), mem_ctx)
+
+
+def address_from_kernel(mem_ctx: TALLOC_CTX | None, family: int, name: Address, where: Location) -> bsd_address | None:
+    """As `new_address`, of what a system call reported in the form of Python's ``socket``."""
+    return _attached(kernel_address(family, name, where), mem_ctx)
+
+
+def _attached(addr: bsd_address, mem_ctx: TALLOC_CTX | None) -> bsd_address | None:
     if attach(addr, mem_ctx, tsocket_address) is None:
         set_errno(ENOMEM)
         return None
+    return addr
+
+
+def _address(family: int, name: Address, length: int, where: Location) -> bsd_address:
+    """An address that is no chunk yet."""
+    addr: bsd_address = _allocate(bsd_address)
     addr.ops = tsocket_address_bsd_ops
     addr.family = family
     addr.name = name
@@ -154,18 +168,18 @@ def new_address(
     return addr
 
 
-def address_from_kernel(mem_ctx: TALLOC_CTX | None, family: int, name: Address, where: Location) -> bsd_address | None:
+def kernel_address(family: int, name: Address, where: Location) -> bsd_address:
     """
-    The address that a system call reported in the form of Python's ``socket``.
+    What a system call reported in the form of Python's ``socket`` as an address that is no chunk yet.
 
     A *name* of None is that of an unnamed sender, for which the kernel reports nothing at all, not even a family.
     """
     if name is None:
-        return new_address(mem_ctx, 0, None, 0, where)
+        return _address(0, None, 0, where)
     if family != AF_UNIX:
-        return new_address(mem_ctx, family, name, _SIZEOF.get(family, 0), where)
+        return _address(family, name, _SIZEOF.get(family, 0), where)
     path = fsencode(name) if isinstance(name, str) else name
-    return new_address(mem_ctx, AF_UNIX, path, _unix_length(path), where)
+    return _address(AF_UNIX, path, _unix_length(path), where)
 
 
 def _unix_length(path: bytes) -> int:
@@ -187,6 +201,11 @@ def bsd_address_abort(addr: object) -> bsd_address | None:
 
     An address of another backend, or a freed one, goes to talloc's abort function; None if that returns.
     """
+    try:
+        if type(addr) is bsd_address and addr._talloc_chunk.obj is addr:
+            return addr
+    except AttributeError:  # a copy of an address was never a chunk
+        pass
     if not is_address(addr):
         return None
     if type(addr) is bsd_address:

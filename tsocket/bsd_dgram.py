@@ -17,6 +17,7 @@ from errno import EINVAL, EMSGSIZE, ENOMEM, ENOTCONN
 
 from talloc_py._chunk import talloc_buffer
 from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
+from tevent._request import schedule
 from tevent.errno import get_errno, set_errno
 from tevent.fd import (
     TEVENT_FD_ERROR,
@@ -29,7 +30,7 @@ from tevent.fd import (
 )
 
 from . import _sys
-from ._stream import later, over, soon
+from ._stream import later, over
 from ._sys import AF_INET, AF_INET6, AF_NETLINK, AF_UNIX
 from .bsd_address import bsd_address_abort
 from .bsd_socket import RETRY, connect_socket, errno_of, open_socket
@@ -84,7 +85,7 @@ class tdgram_bsd(TALLOC_CTX):
     C: ``struct tdgram_bsd``
     """
 
-    __slots__ = ("__weakref__", "_others", "_sock", "ev", "fd", "fde", "optimize", "reader", "writer")
+    __slots__ = ("__weakref__", "_others", "_sock", "ev", "family", "fd", "fde", "optimize", "reader", "writer")
 
     fd: int  # -1 once disconnected
     optimize: bool
@@ -93,6 +94,7 @@ class tdgram_bsd(TALLOC_CTX):
     reader: tevent_req | None  # the receive that waits for the descriptor
     writer: tevent_req | None
     _sock: socket | None  # around fd, made on first use; does not own it
+    family: int  # that of _sock
     _others: dict[int, socket] | None  # the same, for addresses of a family that is not the socket's
 
     def __init__(self) -> None:
@@ -113,14 +115,16 @@ class tdgram_bsd(TALLOC_CTX):
         """The socket object around the descriptor; OSError if that is none or closed."""
         sock = self._sock
         if sock is None:
+            if self.fd == -1:
+                raise OSError(ENOTCONN, "the socket was closed")
             sock = self._sock = _sys.socket_around(self.fd)
+            self.family = sock.family
         return sock
 
     def _socket_for(self, family: int) -> socket:
         """A socket object that takes addresses of *family*, so that the system says what it thinks of them."""
-        sock = self._socket()
-        if sock.family == family:
-            return sock
+        if family == self.family:
+            return self._socket()
         if self._others is None:
             self._others = {}
         other = self._others.get(family)
@@ -189,6 +193,10 @@ class tdgram_bsd(TALLOC_CTX):
         """Start a receive; it ends in `recvfrom_over`, or at once in `recvfrom_at_once`."""
         # An empty datagram and "nothing there" look the same at first sight; a receive looks twice.
         req.op_left = 2
+        fde = self.fde
+        if self.ev is req.op_ev and fde.event_ctx is not None and fde.flags & _READ and not self.optimize:  # type: ignore[union-attr]  # there is an fd event where there is a context of it
+            self.reader = req
+            return True
         err = 0
         if self.fd == -1:
             err = ENOTCONN
@@ -206,10 +214,9 @@ class tdgram_bsd(TALLOC_CTX):
     def _receive(self, req: tevent_req) -> bool:
         """Look for a datagram. True if that ended the receive, with the result in the request."""
         try:
-            sock = self._socket()
-            size = _netlink_size(sock) if sock.family == AF_NETLINK else self._size()
-            if size == 0 and req.op_left == 2:
-                req.op_left = 1
+            sock = self._sock or self._socket()
+            size = _sys.bytes_readable(self.fd) if self.family != AF_NETLINK else _netlink_size(sock)
+            if size == 0 and not self._look_again(req):
                 return False
             req.op_left = 1
             buf = talloc_buffer(size)
@@ -225,26 +232,26 @@ class tdgram_bsd(TALLOC_CTX):
         if count != size:
             del buf[count:]
         req.op_vector = buf
-        req.op_more = (sock.family, name)
+        req.op_more = self.family, name
         req.op_ret = count
         return True
 
-    def _size(self) -> int:
-        """The size of the next datagram, 0 for an empty one or none; OSError with the socket's pending error."""
-        size = _sys.bytes_readable(self.fd)
-        if size == 0 and samba_socket_poll_or_sock_error(self.fd) == -1:
+    def _look_again(self, req: tevent_req) -> bool:
+        """Whether this is not the first look that found no bytes; OSError with the socket's pending error."""
+        if self.family != AF_NETLINK and samba_socket_poll_or_sock_error(self.fd) == -1:
             raise OSError(get_errno(), "the socket reports an error")
-        return size
+        left = req.op_left
+        req.op_left = 1
+        return left == 1
 
     def sendto(self, req: tevent_req) -> bool:
         """Start a send; it ends in `sendto_over`."""
+        addr = req.op_more
         err = 0
-        if self.fd == -1:
-            err = ENOTCONN
-        elif req.op_more is not None and bsd_address_abort(req.op_more) is None:
+        if addr is not None and self.fd != -1 and bsd_address_abort(addr) is None:
             err = EINVAL
         elif self._send(req):
-            soon(req, sendto_over)
+            schedule(req, req.op_ev, sendto_over)
             return True
         # Errors are asked for beside writability: waiting for that alone, nobody would be told of them.
         err = err or self._wait(req.op_ev, _WRITE | _ERROR)
@@ -256,39 +263,46 @@ class tdgram_bsd(TALLOC_CTX):
 
     def _send(self, req: tevent_req) -> bool:
         """Try to send. True if that ended the send, with the result in the request."""
+        addr: bsd_address | None = req.op_more
         try:
-            req.op_ret = self._transmit(req.op_vector, req.op_more)
+            sock = self._sock or self._socket()
+            if addr is None:
+                req.op_ret = sock.send(req.op_vector)
+            elif addr.family == self.family:
+                req.op_ret = sock.sendto(req.op_vector, addr.name)
+            else:
+                req.op_ret = self._send_elsewhere(sock, req.op_vector, addr)
         except OSError as error:
+            if error.errno == EMSGSIZE and self._make_room(req.op_vector):
+                try:
+                    req.op_ret = self._send_elsewhere(self._socket(), req.op_vector, addr)
+                    return True
+                except OSError as final:
+                    error = final
             req.op_ret = -1
             req.op_err = errno_of(error)
             return req.op_err not in RETRY
         return True
 
-    def _transmit(self, buf: ReadableBuffer, addr: bsd_address | None) -> int:
-        """``sendto(2)``; a datagram that is too big gets a bigger send buffer and one more try."""
-        try:
-            return self._transmit_once(buf, addr)
-        except OSError as error:
-            if error.errno != EMSGSIZE:
-                raise
-            too_big = error
-        size = memoryview(buf).nbytes
-        try:
-            _sys.set_option(self.fd, _sys.SOL_SOCKET, _sys.SO_SNDBUF, -(-size // _SEND_BUFFER_STEP) * _SEND_BUFFER_STEP)
-        except OSError:
-            raise too_big from None
-        return self._transmit_once(buf, addr)
-
-    def _transmit_once(self, buf: ReadableBuffer, addr: bsd_address | None) -> int:
-        sock = self._socket()
+    def _send_elsewhere(self, sock: socket, buf: ReadableBuffer, addr: bsd_address | None) -> int:
+        """``sendto(2)`` to whatever there can be."""
         if addr is None:
             return sock.send(buf)
         if addr.length:
             return self._socket_for(addr.family).sendto(buf, addr.name)
         # The address of a sender without a name: no address at all for a unix socket, a bad one for any other.
-        if sock.family != AF_UNIX:
+        if self.family != AF_UNIX:
             raise OSError(EINVAL, "an address without a family")
         return sock.send(buf)
+
+    def _make_room(self, buf: ReadableBuffer) -> bool:
+        """Make the send buffer big enough for a datagram that was too big; whether that went well."""
+        size = memoryview(buf).nbytes
+        try:
+            _sys.set_option(self.fd, _sys.SOL_SOCKET, _sys.SO_SNDBUF, -(-size // _SEND_BUFFER_STEP) * _SEND_BUFFER_STEP)
+        except OSError:
+            return False
+        return True
 
     def disconnect(self, req: tevent_req) -> bool:
         """Close the descriptor at once; the request ends from the loop."""
@@ -314,7 +328,8 @@ def _netlink_size(sock: socket) -> int:
 
 def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tdgram_bsd) -> None:
     """The handler of the fd event: one operation goes on at a time, a send before a receive."""
-    writer, reader = bsd.writer, bsd.reader
+    writer = bsd.writer
+    reader = bsd.reader
     if writer is not None and flags & (_WRITE | _ERROR):
         if bsd._send(writer):
             bsd._stop_writing()
@@ -348,6 +363,7 @@ def _new_bsd_dgram(mem_ctx: TALLOC_CTX | None, fd: int) -> tdgram_context | None
         if attach(bsd, dgram, tdgram_bsd, _destroy) is not None:
             bsd.optimize = False
             bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd._sock = bsd._others = None
+            bsd.family = 0
             bsd.fd = fd
             dgram.private_data = dgram.transport = bsd
             return dgram

@@ -339,7 +339,7 @@ def _start_sendto(req: tevent_req) -> None:
     buf, dst = req.op_private
     req.op_private = None
     try:
-        if not start_sendto(req, buf, dst, over):
+        if not start_sendto(req, buf, dst):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         later(req, over, -1, bad.args[0])
