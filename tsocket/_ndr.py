@@ -36,11 +36,11 @@ class NdrError(Exception):
 class writer:
     """Appends to `data`."""
 
-    reads = False
+    reads: bool = False
 
     def __init__(self) -> None:
-        self.data = bytearray()
-        self._referent = _REFERENT_FIRST
+        self.data: bytearray = bytearray()
+        self._referent: int = _REFERENT_FIRST
         #: Where offsets of relative pointers are to be filled in, in the order in which they were written.
         self._relative: list[tuple[int, Any]] = []
 
@@ -134,13 +134,13 @@ def _encoded(value: str, encoding: str) -> bytes:
 class reader:
     """Takes from *data*."""
 
-    reads = True
+    reads: bool = True
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.offset = 0
+        self.data: bytes = data
+        self.offset: int = 0
         #: How far anything has reached: relative pointers lead beyond the current offset.
-        self.highest = 0
+        self.highest: int = 0
         self._relative: list[int] = []
 
     def take(self, size: int) -> bytes:

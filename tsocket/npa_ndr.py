@@ -236,7 +236,7 @@ class _struct(TALLOC_CTX):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in self.members)
 
-    __hash__ = None  # type: ignore[assignment]  # it can change
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it can change
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.members)})"
@@ -250,7 +250,7 @@ class dom_sid(_struct):
     """
 
     __slots__ = ("id_auth", "sid_rev_num", "sub_auths")
-    members: ClassVar = {"sid_rev_num": 1, "id_auth": bytes(6), "sub_auths": list}
+    members: ClassVar[dict[str, Any]] = {"sid_rev_num": 1, "id_auth": bytes(6), "sub_auths": list}
 
     sid_rev_num: int
     id_auth: bytes  #: six bytes, the most significant first
@@ -311,7 +311,7 @@ class CLAIM_SECURITY_ATTRIBUTE_RELATIVE_V1(_struct):
     """
 
     __slots__ = ("flags", "name", "value_type", "values")
-    members: ClassVar = {"name": None, "value_type": 0, "flags": 0, "values": list}
+    members: ClassVar[dict[str, Any]] = {"name": None, "value_type": 0, "flags": 0, "values": list}
 
     name: str | None
     value_type: int  #: CLAIM_SECURITY_ATTRIBUTE_TYPE_*
@@ -336,7 +336,7 @@ class security_token(_struct):
         "sids",
         "user_claims",
     )
-    members: ClassVar = {
+    members: ClassVar[dict[str, Any]] = {
         "sids": list,
         "privilege_mask": 0,
         "rights_mask": 0,
@@ -366,7 +366,7 @@ class security_unix_token(_struct):
     """
 
     __slots__ = ("gid", "groups", "uid")
-    members: ClassVar = {"uid": 0, "gid": 0, "groups": list}
+    members: ClassVar[dict[str, Any]] = {"uid": 0, "gid": 0, "groups": list}
 
     uid: int
     gid: int
@@ -424,7 +424,7 @@ class auth_user_info(_struct):
         "user_principal_constructed",
         "user_principal_name",
     )
-    members: ClassVar = {
+    members: ClassVar[dict[str, Any]] = {
         "account_name": None,
         "user_principal_name": None,
         "user_principal_constructed": 0,
@@ -469,7 +469,7 @@ class auth_user_info_unix(_struct):
     """
 
     __slots__ = ("sanitized_username", "unix_name")
-    members: ClassVar = {"unix_name": None, "sanitized_username": None}
+    members: ClassVar[dict[str, Any]] = {"unix_name": None, "sanitized_username": None}
 
     unix_name: str | None
     sanitized_username: str | None
@@ -491,7 +491,7 @@ class auth_session_info(_struct):
         "unix_info",
         "unix_token",
     )
-    members: ClassVar = {
+    members: ClassVar[dict[str, Any]] = {
         "security_token": None,
         "unix_token": None,
         "info": None,
@@ -530,7 +530,7 @@ class auth_session_info_transport(_struct):
     """
 
     __slots__ = ("exported_gssapi_credentials", "session_info")
-    members: ClassVar = {"session_info": None, "exported_gssapi_credentials": b""}
+    members: ClassVar[dict[str, Any]] = {"session_info": None, "exported_gssapi_credentials": b""}
 
     session_info: auth_session_info | None
     exported_gssapi_credentials: bytes
@@ -553,7 +553,7 @@ class named_pipe_auth_req_info8(_struct):
         "session_info",
         "transport",
     )
-    members: ClassVar = {
+    members: ClassVar[dict[str, Any]] = {
         "transport": 0,
         "remote_client_name": None,
         "remote_client_addr": None,
@@ -592,7 +592,7 @@ class named_pipe_auth_req_info(_struct):
     """
 
     __slots__ = ("info7", "info8")
-    members: ClassVar = {"info7": None, "info8": None}
+    members: ClassVar[dict[str, Any]] = {"info7": None, "info8": None}
 
     info7: named_pipe_auth_req_info7 | None
     info8: named_pipe_auth_req_info8 | None
@@ -606,7 +606,7 @@ class named_pipe_auth_rep_info8(_struct):
     """
 
     __slots__ = ("allocation_size", "device_state", "file_type")
-    members: ClassVar = {"file_type": 0, "device_state": 0, "allocation_size": 0}
+    members: ClassVar[dict[str, Any]] = {"file_type": 0, "device_state": 0, "allocation_size": 0}
 
     file_type: int  #: FILE_TYPE_*_MODE_PIPE
     device_state: int
@@ -631,7 +631,7 @@ class named_pipe_auth_rep_info(_struct):
     """
 
     __slots__ = ("info7", "info8")
-    members: ClassVar = {"info7": None, "info8": None}
+    members: ClassVar[dict[str, Any]] = {"info7": None, "info8": None}
 
     info7: named_pipe_auth_rep_info7 | None
     info8: named_pipe_auth_rep_info8 | None
@@ -647,7 +647,7 @@ class named_pipe_auth_req(_struct):
     """
 
     __slots__ = ("info", "length", "level", "magic")
-    members: ClassVar = {"level": 0, "info": named_pipe_auth_req_info}
+    members: ClassVar[dict[str, Any]] = {"level": 0, "info": named_pipe_auth_req_info}
 
     level: int
     info: named_pipe_auth_req_info
@@ -665,7 +665,7 @@ class named_pipe_auth_rep(_struct):
     """
 
     __slots__ = ("info", "length", "level", "magic", "status")
-    members: ClassVar = {"level": 0, "info": named_pipe_auth_rep_info, "status": NT_STATUS_OK}
+    members: ClassVar[dict[str, Any]] = {"level": 0, "info": named_pipe_auth_rep_info, "status": NT_STATUS_OK}
 
     level: int
     info: named_pipe_auth_rep_info
