@@ -60,3 +60,9 @@ def samba_ad_dc() -> Iterator[dict[str, str]]:
 def samba_file_server() -> Iterator[dict[str, str]]:
     """The settings of a real file server on loopback; see `tests/peers/README.md`."""
     yield from peers.running_samba("fs")
+
+
+@pytest.fixture(scope="session")
+def tls_servers() -> Iterator[dict[str, str]]:
+    """The settings of TLS servers of OpenSSL, GnuTLS and socat on loopback; see `tests/peers/README.md`."""
+    yield from peers.running_tls()

@@ -50,3 +50,21 @@ def running_samba(name: str, *options: str) -> Iterator[dict[str, str]]:
     yield {key: "".join(shlex.split(value)) for key, _, value in (line.partition("=") for line in lines)}
     if not was_running:
         samba_peer("stop", name)
+
+
+def tls_peer(command: str) -> subprocess.CompletedProcess[str]:
+    """Run ``tls-peer COMMAND``."""
+    line = [str(SCRIPTS / "tls-peer"), command, "--dir", str(FOLDER / "tls")]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
+
+
+def running_tls() -> Iterator[dict[str, str]]:
+    """The settings of running TLS servers; they are stopped at the end only if none was running before."""
+    was_running = tls_peer("status").returncode == 0
+    started = tls_peer("start")
+    if started.returncode != 0:
+        missing(started.stderr.strip() or "tls-peer failed")
+    lines = tls_peer("env").stdout.splitlines()
+    yield {key: "".join(shlex.split(value)) for key, _, value in (line.partition("=") for line in lines)}
+    if not was_running:
+        tls_peer("stop")
