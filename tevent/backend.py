@@ -74,14 +74,14 @@ class tevent_ops:
         "schedule_immediate",
         "add_signal",
         "once",
-        "plain_loop",
+        "second_half",
         "loop_wait",
     )
 
     #: The value of `loop_once`, without the cost of a property.
     once: operation
-    #: Whether `loop_once` starts with the usual steps, so that the loop may do the one for immediates by itself.
-    plain_loop: bool
+    #: What `loop_once` does behind `context.before_wait`, where it begins with that: the loop may do the first itself.
+    second_half: Callable[[Any, int], int] | None
 
     def __init__(
         self,
@@ -126,12 +126,12 @@ class tevent_ops:
     @loop_once.setter
     def loop_once(self, function: operation) -> None:
         self.once = function
-        self.plain_loop = any(function is known for known in plain_loops)
+        self.second_half = next((half for known, half in second_halves if known is function), None)
 
 
-#: The loop_once functions of the built-in backends, which all begin with `context.before_wait`. A backend's module
-#: appends its function before it makes its `tevent_ops`.
-plain_loops: list[operation] = []
+#: The loop_once functions of the built-in backends, which all begin with `context.before_wait`, and what they do then.
+#: A backend's module appends them before it makes its `tevent_ops`.
+second_halves: list[tuple[operation, Callable[[Any, int], int]]] = []
 
 #: Built-in backends by name.
 builtin_backends: dict[str, tevent_ops] = {}

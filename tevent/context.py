@@ -392,14 +392,21 @@ def tevent_loop_once(ev: tevent_context) -> int:
     ev.level = 1
     try:
         ops = ev.ops
-        node = ev.im_first
-        if node is not None and ops.plain_loop and not loop_state.signals:
-            # What every loop_once that begins with before_wait() would do: a call less for each immediate.
-            node.fire()
-            result = 0
-        else:
+        second_half = ops.second_half
+        result: int
+        if second_half is None or loop_state.signals:
             once = ops.once
             result = once(ev)
+        else:
+            # before_wait(), spelled out: two calls less for each immediate and timer.
+            node = ev.im_first
+            if node is not None:
+                node.fire()
+                result = 0
+            else:
+                timers = ev.timers
+                wait = run_first_timer(ev) if timers.live or timers.front_first is not None else ev.wait_us
+                result = 0 if wait == SERVED else second_half(ev, wait)
     finally:
         ev.level = 0
     if not ev.lean or trace.request_watchers:
@@ -533,8 +540,7 @@ def _loop_unwatched(ev: tevent_context) -> int:
     """
     Do iterations as long as nobody looks at the single ones and something is left; 0, or the value that ended them.
 
-    Immediates, the most frequent thing, run without a call of the backend: its ``loop_once`` would do just that, for it
-    is one of those that begin with `before_wait`. Everything is asked again each time, since a handler may change it.
+    As `tevent_loop_once`. Everything is asked again each time, since a handler may change it.
     """
     result: int
     ev.level = 1
@@ -542,15 +548,28 @@ def _loop_unwatched(ev: tevent_context) -> int:
         while ev.lean and not trace.request_watchers:
             ops = ev.ops
             node = ev.im_first
-            if node is not None and ops.plain_loop and not loop_state.signals:
+            second_half = ops.second_half
+            if second_half is None or loop_state.signals:
+                if node is None and not tevent_common_have_events(ev):
+                    return 0
+                once = ops.once
+                result = once(ev)
+            elif node is not None:
                 node.fire()
                 continue
-            if node is None:
-                # The usual answer of tevent_common_have_events() without a call: the event that was seen last time.
-                fde = ev.fd_hint
-                if (fde is None or not fde.flags) and not tevent_common_have_events(ev):
-                    return 0
-            result = ops.once(ev)
+            else:
+                timers = ev.timers
+                if timers.live or timers.front_first is not None:
+                    wait = run_first_timer(ev)
+                    if wait == SERVED:
+                        continue
+                else:
+                    # The usual answer of tevent_common_have_events() without a call: the event that was seen last time.
+                    fde = ev.fd_hint
+                    if (fde is None or not fde.flags) and not tevent_common_have_events(ev):
+                        return 0
+                    wait = ev.wait_us
+                result = second_half(ev, wait)
             if result != 0:
                 break
         else:

@@ -19,7 +19,7 @@ from . import _sys
 from ._base import loop_state, tevent_context
 from ._fdgroup import fd_group
 from .abort import tevent_abort
-from .backend import add_builtin, plain_loops
+from .backend import add_builtin, second_halves
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_FATAL, TEVENT_DEBUG_WARNING, tevent_debug
 from .errno import set_errno
@@ -319,25 +319,18 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
         state.update(fde if fde.group is None else fde.group)
 
 
+def epoll_event_loop_once(ev: tevent_context) -> int:
+    """One iteration."""
+    wait = before_wait(ev)
+    return 0 if wait == SERVED else _wait_and_serve(ev, wait)
+
+
 # A wait is given a tenth of a microsecond less than it is: as a float it may be a trifle too much, and the interpreter
 # rounds up to milliseconds.
 
 
-def epoll_event_loop_once(ev: tevent_context) -> int:
-    """One iteration."""
-    timers = ev.timers
-    if (
-        ev.im_first is None
-        and not timers.live
-        and timers.front_first is None
-        and not loop_state.signals
-        and not ev.scheduled_immediates
-    ):
-        wait = ev.wait_us  # what before_wait() says where there is nothing to do but to wait
-    else:
-        wait = before_wait(ev)
-        if wait == SERVED:
-            return 0
+def _wait_and_serve(ev: tevent_context, wait: int) -> int:
+    """Wait, and run at most one handler: the second half of an iteration."""
     state: epoll_event_context = ev.additional_data
     if state.pid != _sys.pid and (type(state) is not epoll_event_context or not state.is_ours(True)):
         return _go_on_elsewhere(ev, wait)
@@ -426,7 +419,7 @@ def _add_signal(*args: Any) -> tevent_signal | None:
 
 
 if _sys.epoll is not None:
-    plain_loops.append(epoll_event_loop_once)
+    second_halves.append((epoll_event_loop_once, _wait_and_serve))
     add_builtin(
         "epoll",
         context_init=epoll_event_context_init,

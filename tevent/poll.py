@@ -21,7 +21,7 @@ from talloc_py.core import library_destructors
 
 from . import _sys
 from ._base import loop_state
-from .backend import add_builtin, plain_loops
+from .backend import add_builtin, second_halves
 from .common import tevent_common_wakeup, tevent_common_wakeup_init
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_FATAL, tevent_debug
@@ -262,9 +262,7 @@ def _schedule_immediate(
 
 def _loop_once(ev: tevent_context) -> int:
     delay_us = before_wait(ev)
-    if delay_us == SERVED:
-        return 0
-    return loop_poll(ev, delay_us)
+    return 0 if delay_us == SERVED else loop_poll(ev, delay_us)
 
 
 def loop_poll(ev: tevent_context, delay_us: int) -> int:
@@ -342,7 +340,7 @@ def _serve(ev: tevent_context, state: poll_state, ready: dict[int, int]) -> None
             return
 
 
-plain_loops.append(_loop_once)
+second_halves.append((_loop_once, loop_poll))
 
 
 def _add_backend(name: str, **own: Any) -> None:

@@ -21,7 +21,7 @@ from talloc_py.core import TALLOC_CTX, attach, library_destructors
 from . import _sys
 from ._base import loop_state, wrong_type
 from .abort import tevent_abort
-from .backend import add_builtin, plain_loops
+from .backend import add_builtin, second_halves
 from .context import after_timeout, before_wait, signals_served, tevent_common_loop_wait
 from .debug import TEVENT_DEBUG_ERROR, TEVENT_DEBUG_FATAL, tevent_debug
 from .errno import set_errno
@@ -225,7 +225,12 @@ def _set_fd_flags(fde: tevent_fd, flags: int) -> None:
 
 def _loop_once(ev: tevent_context) -> int:
     delay_us = before_wait(ev)
-    if delay_us == SERVED or (loop_state.signals and signals_served(ev)):
+    return 0 if delay_us == SERVED else _wait_and_serve(ev, delay_us)
+
+
+def _wait_and_serve(ev: tevent_context, delay_us: int) -> int:
+    """Wait, and run at most one handler: the second half of an iteration."""
+    if loop_state.signals and signals_served(ev):
         return 0
     state: selectors_state = ev.additional_data
     _use_own_selector(ev, state)
@@ -240,7 +245,7 @@ def _loop_once(ev: tevent_context) -> int:
     return 0
 
 
-plain_loops.append(_loop_once)
+second_halves.append((_loop_once, _wait_and_serve))
 
 
 def _wait(ev: tevent_context, state: selectors_state, delay_us: int) -> dict[int, int] | int:
