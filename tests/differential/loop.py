@@ -414,7 +414,7 @@ class Loop(Things):
         backends: Any = tevent.tevent_backend_list(None)
         for name in backends:
             # Python's own stand behind those of C.
-            if name != "selectors":
+            if name not in ("asyncio", "selectors"):
                 self.saw(f"backend {name} found={int(tevent.tevent_find_ops_byname(name) is not None)}")
         talloc_free(backends)
         self.saw(f"signals {tevent.tevent_num_signals()}, queue {tevent.tevent_sa_info_queue_count()}")
