@@ -215,9 +215,11 @@ class wrapper_glue:
         for use in above:
             if use.glue is not None:
                 use.glue.busy = False
-        _pop()
-        if above:
-            tevent_abort(self.main_ev, "tevent_wrapper_pop_use mismatch ev!")
+        try:
+            if above:
+                tevent_abort(self.main_ev, "tevent_wrapper_pop_use mismatch ev!")
+        finally:
+            _pop()
 
 
 class _use:

@@ -289,6 +289,9 @@ class Loop(Things):
         t = self.thing(name)
         if t is None or t.threaded or t.taken or t.running:
             return
+        # C forgets the wrapper of an event whose descriptor is closed.
+        if t.kind == "fd" and t.via is not None and t.via.kind == "wrap" and not is_open(t.fd):
+            return
         if not self.handlers:
             self.line_handlers = 0
         if t.kind == "fd" and int(first) > 0:

@@ -226,6 +226,15 @@ FOUND = {
         free p1
         once e1 2
     """,
+    "a wrapper's handler that leaves a use behind": """
+        ev e1 - +poll
+        script k1 push e1 ; free c1
+        ctx c1 e1
+        wrap w1 c1 e1 yes
+        pair a1 b1
+        fd f1 - w1 a1 3 k1
+        once e1 2
+    """,
     "a wrapper's handler that initialises the main context again": """
         ev e1 - epoll
         wrap w1 - e1 yes

@@ -285,6 +285,10 @@ static void op_invoke(int argc, char **argv)
 	if (t == NULL || t->threaded || t->taken || t->running > 0) {
 		return;
 	}
+	/* C forgets the wrapper of an event whose descriptor is closed. */
+	if (is(t, "fd") && t->via != NULL && is(t->via, "wrap") && fcntl(t->fd, F_GETFD) == -1) {
+		return;
+	}
 	if (handlers_active == 0) {
 		line_handlers = 0;
 	}
