@@ -7,6 +7,9 @@ keeps what the port promises beyond: no byte that was decrypted is lost by a shu
 beforehand (names that can never match, ciphers of TLS 1.3, revoked certificates in the middle of a chain) is judged
 before the handshake counts as done.
 
+Errors: whatever is no `ssl.SSLWantReadError` is an end.  `ssl.SSLError` is an `OSError`, and newer Pythons raise bare
+ones, too, with an errno that happened to be lying about, where OpenSSL has failed without giving a reason.
+
 Memory: the incoming buffer holds the record that was fed last, the outgoing one what nobody has taken yet.
 """
 
@@ -86,7 +89,7 @@ class engine:
             return False
         except ssl.SSLCertVerificationError as error:
             raise TlsError(EINVAL) from error
-        except ssl.SSLError as error:
+        except OSError as error:
             raise TlsError(EIO) from error
         self._judge()
         self.channel_bindings = self._bind()
@@ -146,7 +149,7 @@ class engine:
             return 0
         except ssl.SSLZeroReturnError as error:
             raise TlsError(EPIPE) from error
-        except ssl.SSLError as error:
+        except OSError as error:
             raise TlsError(EIO) from error
         if count == 0:
             raise TlsError(EPIPE)
@@ -165,7 +168,7 @@ class engine:
             return self._tls.write(data)
         except ssl.SSLWantReadError:
             return 0
-        except ssl.SSLError as error:
+        except OSError as error:
             raise TlsError(EIO) from error
 
     def pending(self) -> int:
@@ -188,7 +191,7 @@ class engine:
             self._tls.unwrap()
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError as error:
+        except OSError as error:
             raise TlsError(EIO) from error
 
     def _drain(self) -> bytes:
@@ -199,7 +202,7 @@ class engine:
                 parts.append(part)
         except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
             pass
-        except ssl.SSLError as error:
+        except OSError as error:
             raise TlsError(EIO) from error
         return b"".join(parts)
 

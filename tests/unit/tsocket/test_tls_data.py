@@ -435,6 +435,30 @@ class TestErrors:
         loop.until(lambda: seen.calls)
         assert seen.result == (-1, ENOMEM)
 
+    @pytest.mark.parametrize("operation", ["read", "write", "disconnect"])
+    def test_an_error_without_a_reason(self, top: TALLOC_CTX, loop: Loop, operation: str) -> None:
+        """A bare OSError with a stale errno, as newer Pythons raise them, is EIO and does not leave the loop."""
+
+        class Broken:
+            def fail(self, *_: object) -> int:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+
+            read = write = unwrap = fail
+
+            def pending(self) -> int:
+                return 0
+
+        one, _ = connected(loop, top)
+        one.private_data.engine._tls = Broken()  # type: ignore[attr-defined]
+        if operation == "read":
+            assert read_now(loop, one, 1)[0] == (-1, EIO)
+        elif operation == "write":
+            assert write_now(loop, one, b"x") == (-1, EIO)
+        else:
+            seen = loop.watch(disconnect(loop, None, one), tstream_disconnect_recv, free=True)
+            loop.until(lambda: seen.calls)
+            assert seen.result == (-1, EIO)
+
     def test_another_event_context(self, top: TALLOC_CTX, loop: Loop) -> None:
         """From the next request on the plain stream, the stream uses the context of the operation."""
         one, two = connected(loop, top)

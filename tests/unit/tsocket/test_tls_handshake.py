@@ -370,6 +370,28 @@ class TestFailure:
         assert any(level == TEVENT_DEBUG_WARNING and "expired" in text for level, text in said)
 
     @SENDS
+    def test_an_error_without_a_reason(
+        self,
+        top: TALLOC_CTX,
+        loop: Loop,
+        unix: Wire,
+        monkeypatch: pytest.MonkeyPatch,
+        send: Any,
+        recv: Any,
+        server: bool,
+    ) -> None:
+        """A bare OSError with a stale errno, as newer Pythons raise them, is EIO and does not leave the loop."""
+
+        def fail(tls: ssl.SSLObject) -> None:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        params = world().server(top) if server else world().client(top)
+        monkeypatch.setattr(ssl.SSLObject, "do_handshake", fail)
+        seen = loop.watch(send(top, loop.ev, unix.stream, params), lambda req: recv(req, top))
+        loop.until(lambda: seen.calls)
+        assert seen.result == (-1, EIO, None)
+
+    @SENDS
     @pytest.mark.parametrize(
         "text",
         [
