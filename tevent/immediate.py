@@ -46,6 +46,40 @@ __all__ = [
 _allocate = object.__new__
 
 
+class rare_immediate:
+    """What few immediates have; one attribute of the event, tested once on each path."""
+
+    __slots__ = ("additional_data", "cancel_fn", "destroyed", "detach_ev", "name", "tag", "threaded", "wrapper")
+
+    def __init__(self) -> None:
+        self.cancel_fn: Callable[[tevent_immediate], object] | None = None
+        self.additional_data: Any = None
+        self.destroyed: bool = False
+        self.detach_ev: tevent_context | None = None
+        self.name: str | None = None
+        self.tag: int = 0
+        self.threaded: bool = False
+        self.wrapper: wrapper_glue | None = None
+
+
+def _rarely(name: str, default: Any, doc: str) -> Any:
+    """An attribute of `tevent_immediate` that is in its record of rare features."""
+
+    def read(im: tevent_immediate) -> Any:
+        rare = im.rare
+        return default if rare is None else getattr(rare, name)
+
+    def write(im: tevent_immediate, value: Any) -> None:
+        rare = im.rare
+        if rare is None:
+            if value is default:
+                return
+            rare = im.rare = rare_immediate()
+        setattr(rare, name, value)
+
+    return property(read, write, doc=doc)
+
+
 class tevent_immediate(TALLOC_CTX):
     """
     An immediate event: idle, or queued on one context.
@@ -55,44 +89,45 @@ class tevent_immediate(TALLOC_CTX):
     Made by `tevent_create_immediate`.  The attributes are for authors of backends.
     """
 
-    __slots__ = (
-        "additional_data",
-        "busy",
-        "cancel_fn",
-        "destroyed",
-        "detach_ev",
-        "handler",
-        "im_ev",
-        "im_next",
-        "im_prev",
-        "name",
-        "private_data",
-        "tag",
-        "threaded",
-        "wrapper",
-    )
-
     #: The main context on whose list it stands, None while idle; its neighbours there.
     im_ev: tevent_context | None
     im_next: Any
     im_prev: Any
     handler: tevent_immediate_handler_t | None
     private_data: Any
-    #: Called before a queued immediate is taken off its list; set by a backend after scheduling.
-    cancel_fn: Callable[[tevent_immediate], object] | None
-    additional_data: Any
-    tag: int
     #: Its handler runs.
     busy: bool
-    #: It was freed, maybe by its running handler.
-    destroyed: bool
-    #: The context whose trace callback still waits for the DETACH of the run that goes on.
-    detach_ev: tevent_context | None
-    #: A thread has scheduled it and the loop has not taken it over yet: `im_ev` is set, but it is on no list.
-    threaded: bool
-    #: What it was scheduled through, if that was a wrapper context.
-    wrapper: wrapper_glue | None
-    name: str | None
+    rare: rare_immediate | None
+
+    if TYPE_CHECKING:
+        cancel_fn: Callable[[tevent_immediate], object] | None
+        additional_data: Any
+        tag: int
+        destroyed: bool
+        detach_ev: tevent_context | None
+        threaded: bool
+        wrapper: wrapper_glue | None
+        name: str | None
+    else:
+        # What is in `rare` is no slot, which type checkers need not know.
+        __slots__ = ("busy", "handler", "im_ev", "im_next", "im_prev", "private_data", "rare")
+
+        cancel_fn = _rarely(
+            "cancel_fn", None, "Called before a queued event is taken off its list; set by a backend after scheduling."
+        )
+        additional_data = _rarely("additional_data", None, "For the backend.")
+        tag = _rarely("tag", 0, "See `tevent_immediate_set_tag`.")
+        destroyed = _rarely("destroyed", False, "It was freed by its handler, which still runs.")
+        detach_ev = _rarely(
+            "detach_ev", None, "The context whose trace callback still waits for the DETACH of the run that goes on."
+        )
+        threaded = _rarely(
+            "threaded",
+            False,
+            "A thread has scheduled it and the loop has not taken it over yet: it has an event_ctx, but is on no list.",
+        )
+        wrapper = _rarely("wrapper", None, "What it was scheduled through, if that was a wrapper context.")
+        name = _rarely("name", None, "The name that a backend was given for the handler; None: the handler's own.")
 
     def __init__(self) -> None:
         raise TypeError("a tevent_immediate is made by tevent_create_immediate(), not by calling the class")
@@ -111,9 +146,8 @@ class tevent_immediate(TALLOC_CTX):
 
     def fire(self) -> None:
         """Leave the list and run the handler."""
-        ev = self.im_ev
-        assert ev is not None
-        if not ev.im_plain or self.wrapper is not None or self.cancel_fn is not None:
+        ev: Any = self.im_ev
+        if self.rare is not None or self.busy or not ev.im_plain:
             _fire_watched(self, ev)
             return
         after = self.im_next
@@ -122,24 +156,25 @@ class tevent_immediate(TALLOC_CTX):
             ev.im_last = None
         else:
             after.im_prev = self.im_next = None
-        handler = self.handler
+        handler: Any = self.handler
         private_data = self.private_data
-        self.im_ev = self.handler = self.private_data = None
-        # A handler may schedule its event again and loop: the inner run leaves the rest to the outer one.
-        was_busy = self.busy
+        self.im_ev = None
+        self.handler = None
+        self.private_data = None
         self.busy = True
         try:
-            handler(ev, self, private_data)  # type: ignore[misc]  # a queued immediate has a handler
+            handler(ev, self, private_data)
         finally:
-            self.busy = was_busy
-            if self.destroyed and not was_busy:
+            self.busy = False
+            if self.rare is not None and self.rare.destroyed:
                 free_after_handler(self)
 
     def show(self) -> None:
         """Nothing to do: it is what those who look on are shown."""
 
     def __repr__(self) -> str:
-        state = "freed" if self.destroyed else "idle" if self.im_ev is None else f"queued for {self.handler_name}"
+        freed = self.destroyed or self._talloc_chunk.obj is not self
+        state = "freed" if freed else "idle" if self.im_ev is None else f"queued for {self.handler_name}"
         return f"<tevent_immediate at {id(self):#x}, {state}>"
 
 
@@ -152,11 +187,12 @@ def free_after_handler(event: Any) -> None:
 
 
 def _fire_watched(im: tevent_immediate, ev: tevent_context) -> None:
-    """`tevent_immediate.fire` where somebody looks on: trace, debug, a wrapper or a backend's cancel function."""
+    """`tevent_immediate.fire` where there is more to it: trace, debug, a wrapper, a handler that runs already."""
     handler, private_data, glue, name = im.handler, im.private_data, im.wrapper, im.handler_name
     if ev.verbose:
         tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Run immediate event "%s": %s\n', name, im)
-    _dequeue(im, ev)
+    _dequeue(im)
+    # A handler may schedule its event again and loop: the inner run leaves the rest to the outer one.
     was_busy = im.busy
     im.busy = True
     im.detach_ev = ev
@@ -178,6 +214,7 @@ def _fire_watched(im: tevent_immediate, ev: tevent_context) -> None:
         finally:
             if im.destroyed and not was_busy:
                 free_after_handler(im)
+            _forget_rare(im)
 
 
 def _trace_late_detach(im: tevent_immediate) -> bool:
@@ -196,14 +233,26 @@ def _detach(im: tevent_immediate, ev: tevent_context) -> None:
         tevent_trace_immediate_callback(ev, im, TEVENT_EVENT_TRACE_DETACH)
     finally:
         if im.im_ev is ev:
-            _dequeue(im, ev)
+            _dequeue(im)
 
 
-def _dequeue(im: tevent_immediate, ev: tevent_context) -> None:
-    if im.cancel_fn is not None:
-        im.cancel_fn(im)
+def _dequeue(im: tevent_immediate) -> None:
+    rare = im.rare
+    if rare is not None and rare.cancel_fn is not None:
+        rare.cancel_fn(im)
     im_remove(im)
-    im.handler = im.private_data = im.name = im.wrapper = im.cancel_fn = im.additional_data = None
+    im.handler = im.private_data = None
+    if rare is not None:
+        rare.name = rare.wrapper = rare.cancel_fn = rare.additional_data = None
+
+
+def _forget_rare(im: tevent_immediate) -> None:
+    """Let an event that has nothing special any more go the short ways again."""
+    rare = im.rare
+    if rare is not None and not (
+        rare.destroyed or rare.threaded or rare.tag or rare.name or rare.detach_ev or rare.wrapper or rare.cancel_fn
+    ):
+        im.rare = None
 
 
 def im_append(ev: tevent_context, node: immediate_node) -> None:
@@ -275,17 +324,27 @@ def tevent_create_immediate(mem_ctx: TALLOC_CTX | None) -> tevent_immediate | No
         The event; None where a memory limit forbids it.
     """
     im: tevent_immediate = _allocate(tevent_immediate)
-    im.destroyed = True
     if attach(im, mem_ctx, tevent_immediate, _destroy_immediate) is None:
         return None
-    im.im_ev = im.im_next = im.im_prev = im.handler = im.private_data = im.name = None
-    im.cancel_fn = im.additional_data = im.detach_ev = im.wrapper = None
-    im.tag = 0
-    im.busy = im.destroyed = im.threaded = False
+    im.im_ev = None
+    im.im_next = None
+    im.im_prev = None
+    im.handler = None
+    im.private_data = None
+    im.rare = None
+    im.busy = False
     return im
 
 
 def _destroy_immediate(im: tevent_immediate) -> int:
+    if im.rare is None and not im.busy:
+        ev = im.im_ev
+        if ev is None:
+            return 0
+        if ev.im_plain:
+            im_remove(im)
+            im.handler = im.private_data = None
+            return 0
     if im.destroyed:
         tevent_common_check_double_free(im, "tevent_immediate double free")
     elif im.threaded:
@@ -333,10 +392,9 @@ def tevent_schedule_immediate(
             ctx.im_plain
             and im.im_ev is None
             and type(im) is tevent_immediate
-            and not im.destroyed
+            and im.rare is None
             and ctx.ops.schedule_immediate is tevent_common_schedule_immediate
             and callable(handler)
-            and im.detach_ev is None
         ):
             c = im._talloc_chunk
             if c.obj is im:
@@ -344,7 +402,6 @@ def tevent_schedule_immediate(
                 im.im_ev = ctx
                 im.handler = handler
                 im.private_data = private_data
-                im.name = None
                 im.im_prev = last = ctx.im_last
                 if last is None:
                     ctx.im_first = im
@@ -381,7 +438,7 @@ def tevent_common_schedule_immediate(
         im.wrapper = glue
     im.handler = handler
     im.private_data = private_data
-    im.name = handler_name
+    im.name = None if handler_name == handler_name_of(handler) else handler_name
     if ev.trace_immediate is not None:
         # As in C it says where it will be queued, but is not there yet.
         im.im_ev = ev
