@@ -445,7 +445,8 @@ LOOP: tuple[Known, ...] = (
     ),
     Known(
         "loop",
-        "C calls abort() itself where epoll refuses a descriptor; a proxy names its handlers by a variable of its own; "
+        "C calls abort() itself where epoll refuses a descriptor and where an immediate is freed that a thread has "
+        "scheduled; a proxy names its handlers by a variable of its own; "
         "messages of what goes wrong with epoll and poll have the libraries' own words.",
         'World.aborted() gives the reason as "by signal 6"; debug() puts the handler\'s name there, and passes over '
         "messages with epoll or poll in them.",

@@ -556,6 +556,15 @@ EACH = {
         sched i1 e1 k1
         once e1 1
     """,
+    "freed while a thread schedules it": """
+        ev e1 - epoll
+        tctx x1 - e1
+        imm i1 -
+        imm i2 i1
+        script k1 free self ; tsched x1 i2 -
+        sched i1 e1 k1
+        once e1 1
+    """,
     "freed twice": """
         ev e1 - epoll
         pipe a1 b1
