@@ -208,7 +208,7 @@ REQUESTS: tuple[Known, ...] = (
     Known(
         "requests",
         "A chunk whose destructor has agreed and whose children go has, in C, pointers to some that are gone.",
-        "World.get() does not find it any more.",
+        "World.get() does not find it any more, and no loop runs while a request with an endtime goes.",
         "Undefined in C.",
     ),
 )

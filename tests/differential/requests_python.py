@@ -236,7 +236,7 @@ class Requests(Profiles):
         if ev is None:
             return
         note = self.note(ev)
-        if note.loops and nested != "nested":
+        if not self.may_loop() or (note.loops and nested != "nested"):
             return
         for _ in range(int(count)):
             outer, self.known = self.known, False
@@ -266,7 +266,9 @@ class Requests(Profiles):
         there, ctx = self.owner(owner)
         ev = self.ev(ev_name)
         if self.kind(name) is None and there and ev is not None:
-            self.add(name, "req", tevent_wakeup_send(ctx, ev, self.in_us(when)))
+            req = tevent_wakeup_send(ctx, ev, self.in_us(when))
+            self.add(name, "req", req)
+            self.note(req).timed = True
 
     def op_wait(self, name: str, owner: str, ev_name: str, queue_name: str) -> None:
         there, ctx = self.owner(owner)
@@ -357,6 +359,7 @@ class Requests(Profiles):
     def op_endtime(self, name: str, ev_name: str, when: str) -> None:
         req, ev = self.req_to_finish(name), self.ev(ev_name)
         if req is not None and ev is not None:
+            self.note(req).timed = True
             self.saw(f"endtime -> {tevent_req_set_endtime(req, ev, self.in_us(when)):d}")
 
     def op_reset(self, name: str) -> None:
@@ -419,7 +422,7 @@ class Requests(Profiles):
 
     def op_poll(self, name: str, ev_name: str, kind: str, nested: str = "") -> None:
         req, ev = self.get(name, "req"), self.main_ev(ev_name)
-        if req is None or ev is None or (self.note(ev).loops and nested != "nested"):
+        if req is None or ev is None or not self.may_loop() or (self.note(ev).loops and nested != "nested"):
             return
         guard = tevent_add_timer(ev, self.hidden, self.in_us(str(GUARD_US)), self.on_guard, req)
         outer = self.known, self.guard_fired

@@ -69,7 +69,7 @@ class Note:
         self.callback = self.cleanup = self.cancel = self.print = self.destructor = "-"
         self.pvt: Any = None  # another request
         self.pvt_ptr: Any = None  # that, or a script
-        self.has_state = self.received = self.deferred = False
+        self.has_state = self.received = self.deferred = self.timed = False
         self.loops = 0
         self.kept = False
         self.main: Any = None  # of a wrapper context
@@ -216,6 +216,10 @@ class World(Interpreter):
             if used is not None and talloc_is_parent(used, obj):
                 return False
         return True
+
+    def may_loop(self) -> bool:
+        """A post of a request that goes may run in a loop, and finds, in C, a pointer to a timer that has gone."""
+        return not any(self.note(obj).timed and is_going(obj) for _, _, obj in self._objects)
 
     def may_receive(self, req: Any) -> bool:
         """tevent_req_received() frees the state with all that is below it."""

@@ -213,7 +213,7 @@ static void op_loop(int argc, char **argv)
 		return;
 	}
 	note = note_of(ev);
-	if (note->loops > 0 && strcmp(argv[3], "nested") != 0) {
+	if (!may_loop() || (note->loops > 0 && strcmp(argv[3], "nested") != 0)) {
 		return;
 	}
 	for (i = 0; i < count; i++) {
@@ -268,7 +268,9 @@ static void op_wakeup(int argc, char **argv)
 	void *owner;
 
 	if (object_find(argv[1]) == NULL && owner_get(argv[2], &owner) && ev != NULL) {
-		add(argv[1], "req", tevent_wakeup_send(owner, ev, in_us(argv[4])));
+		struct tevent_req *req = tevent_wakeup_send(owner, ev, in_us(argv[4]));
+		add(argv[1], "req", req);
+		note_of(req)->timed = true;
 	}
 }
 
@@ -448,7 +450,10 @@ static void op_endtime(int argc, char **argv)
 	struct tevent_context *ev = ev_get(argv[2]);
 
 	if (req != NULL && ev != NULL) {
-		bool result = tevent_req_set_endtime(req, ev, in_us(argv[3]));
+		bool result;
+
+		note_of(req)->timed = true;
+		result = tevent_req_set_endtime(req, ev, in_us(argv[3]));
 		saw("endtime -> %d", result);
 	}
 }
@@ -580,7 +585,7 @@ static void op_poll(int argc, char **argv)
 		return;
 	}
 	note = note_of(ev);
-	if (note->loops > 0 && strcmp(argv[4], "nested") != 0) {
+	if (!may_loop() || (note->loops > 0 && strcmp(argv[4], "nested") != 0)) {
 		return;
 	}
 	guard = tevent_add_timer(ev, hidden, in_us("60000000"), on_guard, req);

@@ -25,8 +25,8 @@ struct note {
 	/* A request's private data: another request, which may be dead by now, or a `struct script`. */
 	struct object *pvt;
 	const void *pvt_ptr;
-	/* A request: its state has a name, too; it has been received; its callback may be deferred. */
-	bool has_state, received, deferred;
+	/* A request: its state has a name, too; it has been received; its callback may be deferred; it may have a timer. */
+	bool has_state, received, deferred, timed;
 	/* An event context: loops that run, and whether a queue or a deferral may still use it. */
 	int loops;
 	bool kept;
@@ -176,6 +176,21 @@ static bool in_destructor(const void *ptr)
 static bool is_dying(const void *ptr)
 {
 	return note_of(ptr)->dying || is_going(ptr);
+}
+
+/* A post of a request that goes may run in a loop, and finds a pointer to a timer that has gone. */
+static bool may_loop(void)
+{
+	int i;
+
+	for (i = 0; i < objects_count; i++) {
+		struct note *note = objects[i].more;
+
+		if (objects[i].ptr != NULL && note->timed && is_going(objects[i].ptr)) {
+			return false;
+		}
+	}
+	return true;
 }
 
 /* How many loops run on a context, or on that which it wraps. */
