@@ -398,7 +398,7 @@ LOOP: tuple[Known, ...] = (
     Known(
         "loop",
         "C uses a context that was freed while its loop or a handler of it runs, an event whose handler ran inside "
-        "itself, and a proxy in its handler.",
+        "itself, a proxy in its handler, and there a signal event whose context was initialised again meanwhile.",
         "may_be_freed() refuses those and their owners; may_own() keeps what must not go with a timer or signal event "
         "from belonging to one.",
         "Undefined in C.",

@@ -235,6 +235,15 @@ FOUND = {
         fd f1 - w1 a1 3 k1
         once e1 2
     """,
+    "a signal event that is detached and freed in its handler": """
+        ev e1 - -
+        script k1 reinit e1 ; free self
+        ctx c3 -
+        signal s3 c3 e1 34 - k1
+        raise 34
+        once e1 8
+        free c3
+    """,
     "a wrapper's handler that initialises the main context again": """
         ev e1 - epoll
         wrap w1 - e1 yes

@@ -457,6 +457,9 @@ class World(Interpreter):
             # C frees such an event too early, or twice.
             if (t.recursed or (t.kind == "proxy" and t.running > 0)) and t.is_within(x):
                 return False
+            # C is going to free a signal event that was in its handler when its context was initialised again.
+            if t.kind == "signal" and t.running > 0 and t.ev is None and not t.freed and t.is_within(x):
+                return False
         return not any(after is not None and after.alive and after.depends_on(x) for _, after in self.handlers)
 
     def free(self, x: Thing) -> int:

@@ -269,6 +269,10 @@ static bool may_be_freed(const struct thing *x)
 		if ((t->recursed || (is(t, "proxy") && t->running > 0)) && is_within(t, x)) {
 			return false;
 		}
+		/* C is going to free a signal event that was in its handler when its context was initialised again. */
+		if (is(t, "signal") && t->running > 0 && t->ev == NULL && !t->freed && is_within(t, x)) {
+			return false;
+		}
 	}
 	for (i = 0; i < handlers_active; i++) {
 		const struct thing *t = handler_next[i];
