@@ -13,7 +13,8 @@ thread the system interrupts.  The Python handler only says that a look into the
 
 A wakeup descriptor that was there before ours is served too: the bytes are passed on to it when they are read, and it
 comes back when the last signal event goes.  If somebody replaces ours later, theirs stays, and as long as it does an
-occurrence is counted when the Python handler is called, or by its byte if that is passed on to us.
+occurrence is counted when the Python handler is called, or by its byte if that is passed on to us.  If somebody only
+takes ours away, it is put back when the next occurrence is handled.
 
 Cost: the interpreter's handler makes three system calls; a look into the pipe is one.
 """
@@ -41,6 +42,8 @@ __all__ = ["collect", "install", "look", "may_install", "state", "uninstall"]
 
 #: What a pipe holds.
 PIPE_SIZE = 65536
+#: The number of no signal: a byte that wakes and counts nothing.
+WAKE_ONLY = 0
 
 
 class _process_signals:
@@ -92,14 +95,31 @@ def _on_signal(signum: int, _frame: FrameType | None) -> None:
         _give_back_unwanted()
         _sys.raise_signal(signum)
         return
-    current = _sys.set_wakeup_fd(state.write_fd, warn_on_full_buffer=False)
+    current = _take_wakeup_fd()
     if current == state.write_fd:
         state.owed.clear()
         return
-    # Somebody has put another descriptor in the place of ours: this occurrence has left no byte here.
-    if current != -1:
-        _sys.set_wakeup_fd(current, warn_on_full_buffer=False)
+    # This occurrence has left no byte here, so nothing has woken a loop that sleeps.
+    if current == -1:
+        _write_byte(signum)
+        return
+    # What somebody else has put in the place of ours stays.
+    _sys.set_wakeup_fd(current, warn_on_full_buffer=False)
     state.late.append(signum)
+    _write_byte(WAKE_ONLY)
+
+
+def _take_wakeup_fd() -> int:
+    """Let the interpreter write into our pipe; the descriptor that it wrote into before."""
+    return _sys.set_wakeup_fd(state.write_fd, warn_on_full_buffer=False)
+
+
+def _write_byte(number: int) -> None:
+    """Do what the interpreter has not done."""
+    try:
+        _sys.write(state.write_fd, bytes((number,)))
+    except OSError:
+        pass  # A full pipe wakes as well.
 
 
 def collect() -> None:
@@ -130,7 +150,7 @@ def _read_pipe() -> bytes:
         return b""
     if len(data) == PIPE_SIZE:
         loop_state.signals = 1  # There may be more.
-    return data
+    return data.replace(b"\0", b"")  # Without WAKE_ONLY.
 
 
 def _count(signum: int, number: int) -> None:
@@ -269,6 +289,10 @@ def _after_fork_in_child() -> None:
         read_fd, write_fd = _sys.new_pipe()
         take_place_of(read_fd, state.read_fd)
         take_place_of(write_fd, state.write_fd)
+        # An event loop that was imported earlier has taken it away: asyncio does so in every child.
+        current = _take_wakeup_fd()
+        if current not in (-1, state.write_fd):
+            _sys.set_wakeup_fd(current, warn_on_full_buffer=False)
 
 
 _sys.before_fork.append(_before_fork)

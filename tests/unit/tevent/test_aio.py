@@ -5,11 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import importlib.util
 import os
-import pathlib
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
@@ -70,38 +67,15 @@ from tsocket import (
     tstream_writev_send,
 )
 
-# Loops of asyncio change how a process and its forks handle signals: each kind has its turn in a process of its own.
-KIND = os.environ.get("TSOCKET_TEST_LOOP")
-if KIND == "uvloop":
+LOOPS: list[Any] = [pytest.param(asyncio.new_event_loop, id="asyncio")]
+try:
     import uvloop
 
     # The first loop makes a pipe for signals, which stays open as long as the process.
     uvloop.new_event_loop().close()
-
-
-if KIND is None:
-
-    @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
-    def test_in_a_process_of_its_own(kind: str) -> None:
-        """Everything in this file, on a loop of each kind."""
-        if importlib.util.find_spec(kind) is None:
-            pytest.skip(f"{kind} is not installed")
-        root = pathlib.Path(__file__).resolve().parents[3]
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            str(pathlib.Path(__file__).resolve()),
-        ]
-        environment = {**os.environ, "TSOCKET_TEST_LOOP": kind}
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=110, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert " passed" in done.stdout
+    LOOPS.append(pytest.param(uvloop.new_event_loop, id="uvloop"))
+except ImportError:
+    LOOPS.append(pytest.param(None, id="uvloop", marks=pytest.mark.skip(reason="uvloop is not installed")))
 
 
 class nothing(TALLOC_CTX):
@@ -122,10 +96,10 @@ def new_ev(top: TALLOC_CTX) -> tevent_context:
     return tevent_context_init(top)
 
 
-@pytest.fixture(name="run")
-def new_runner(top: TALLOC_CTX) -> Iterator[Callable[[Callable[..., Any]], Any]]:
+@pytest.fixture(name="run", params=LOOPS)
+def new_runner(request: pytest.FixtureRequest, top: TALLOC_CTX) -> Iterator[Callable[[Callable[..., Any]], Any]]:
     """Runs a coroutine function with a context on an asyncio loop, which it then frees."""
-    loop = uvloop.new_event_loop() if KIND == "uvloop" else asyncio.new_event_loop()
+    loop = request.param()
 
     async def main(function: Callable[[tevent_context], Coroutine[Any, Any, Any]]) -> Any:
         ev = tevent_context_init_byname(top, "asyncio")
@@ -151,7 +125,6 @@ def in_ms(ms: int) -> timeval:
     return tevent_timeval_current_ofs(0, ms * 1000)
 
 
-@pytest.mark.skipif(KIND is None, reason="runs in a process of its own")
 class TestAwaitInAsyncio:
     def test_a_timer(self, run: Any, top: TALLOC_CTX) -> None:
         """A request that the loop finishes; `await` gives the request back."""
@@ -289,7 +262,6 @@ class TestAwaitInAsyncio:
         run(main)
 
 
-@pytest.mark.skipif(KIND is None, reason="runs in a process of its own")
 class TestBackend:
     def test_all_kinds_of_events(self, run: Any, top: TALLOC_CTX) -> None:
         """Immediates, timers, descriptors and signals run, in this order where they are ready together."""
@@ -382,12 +354,13 @@ class TestBackend:
 
     def test_asyncio_is_not_imported_by_others(self) -> None:
         """Not even by tevent.aio."""
+        import subprocess
+
         code = "import tevent.aio, tsocket, sys; print('asyncio' in sys.modules)"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout == "False\n"
 
 
-@pytest.mark.skipif(KIND is None, reason="runs in a process of its own")
 class TestALibraryOfAsyncio:
     def test_websockets(self, run: Any, top: TALLOC_CTX) -> None:
         """Each message to a websocket server goes over a pair of tevent streams before it is answered."""
@@ -419,7 +392,6 @@ class TestALibraryOfAsyncio:
         run(main)
 
 
-@pytest.mark.skipif(KIND is None, reason="runs in a process of its own")
 class TestCoroutineAsRequest:
     def test_returns_a_value(self, top: TALLOC_CTX, ev: tevent_context) -> None:
         """After awaiting requests on a plain loop, without asyncio."""
@@ -638,7 +610,6 @@ class TestCoroutineAsRequest:
         assert got == [b"one", b"three", b"seven"]
 
 
-@pytest.mark.skipif(KIND is None, reason="runs in a process of its own")
 class TestTaskAsRequest:
     def test_a_result(self, run: Any, top: TALLOC_CTX) -> None:
         """Work of asyncio's, seen by ported code as a request with a callback."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+import select
 import signal
 import socket
 import threading
@@ -49,6 +50,7 @@ from tevent import (
     tevent_threaded_context_create,
     timeval,
 )
+from tevent._sigcount import state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,8 +123,7 @@ class TestDelivery:
         log: list[Any] = []
         tevent_add_signal(ev, None, USR1, 0, recorder(log), None)
         send(USR1, 10)
-        for _ in range(3):
-            assert tevent_loop_once(ev) == 0
+        loop_until(ev, lambda: sum(count for _, count in log) >= 10)
         assert len(log) > 1
         assert sum(count for _, count in log) == 10
 
@@ -720,6 +721,21 @@ class TestForeignWakeupDescriptor:
         send(USR1, 2)
         loop_until(ev, lambda: len(log) > 1)
         assert log == [(USR1, 1), (USR1, 2)]
+        talloc_free(se)
+
+    @pytest.mark.parametrize("taken_away", [True, False])
+    def test_a_sleeping_loop_is_woken(
+        self, ev: tevent_context, foreign: tuple[socket.socket, socket.socket], taken_away: bool
+    ) -> None:
+        """Its wakeup is readable, also where the interpreter wrote its byte to somebody else or nowhere."""
+        log: list[Any] = []
+        se = tevent_add_signal(ev, None, USR1, 0, recorder(log), None)
+        ours = signal.set_wakeup_fd(-1 if taken_away else foreign[1].fileno())
+        send(USR1)
+        assert select.select([state.read_fd], [], [], 0)[0] == [state.read_fd]
+        loop_until(ev, lambda: log)
+        assert log == [(USR1, 1)]
+        signal.set_wakeup_fd(ours)
         talloc_free(se)
 
     def test_taken_away(self, ev: tevent_context) -> None:
