@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     import builtins
     from collections.abc import Callable
     from types import UnionType
-    from typing import Any, TypeVar
+    from typing import Any, Never, TypeVar
 
     from ._chunk import talloc_destructor_t as talloc_destructor_t
     from .types import byte_type
@@ -529,6 +529,11 @@ def _free_unusual(ptr: Any, where: Any) -> int:
     return -1 if c is None else free_chunk(c, where)
 
 
+@overload
+def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None: ...
+# mypy refuses ``x = TALLOC_FREE(x)`` of a function that gives None in every case; this one never comes.
+@overload
+def TALLOC_FREE(ctx: Never) -> Never: ...  # type: ignore[overload-cannot-match]  # pyright: ignore[reportOverlappingOverload]
 def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     """
     Free a chunk unless it is None, and give None back.

@@ -81,9 +81,9 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
     Location = tuple[CodeType, int]
-    tevent_req_fn = Callable[["tevent_req"], None]
+    tevent_req_fn = Callable[["tevent_req"], object]
     tevent_req_cancel_fn = Callable[["tevent_req"], bool]
-    tevent_req_cleanup_fn = Callable[["tevent_req", "tevent_req_state"], None]
+    tevent_req_cleanup_fn = Callable[["tevent_req", "tevent_req_state"], object]
     tevent_req_print_fn = Callable[["tevent_req", TALLOC_CTX | None], str | None]
 else:
     # The same class without the import of threading.

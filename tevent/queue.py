@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from .enumerations import tevent_event_trace_point
 
-    tevent_queue_trigger_fn_t = Callable[[tevent_req, object], None]
+    tevent_queue_trigger_fn_t = Callable[[tevent_req, Any], object]
     Node = "tevent_queue_entry | tevent_req"
 
 __all__ = [

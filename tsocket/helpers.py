@@ -40,14 +40,14 @@ from .dgram import check_datagram, is_dgram, start_sendto, stop_dgram_operation,
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Final
+    from typing import Any, Final
 
     from _typeshed import ReadableBuffer
 
     from ._stream import Vector
     from .address import tsocket_address
 
-    tstream_readv_pdu_next_vector_t = Callable[[tstream_context, object, TALLOC_CTX], tuple[int, Vector]]
+    tstream_readv_pdu_next_vector_t = Callable[[tstream_context, Any, TALLOC_CTX], tuple[int, Vector]]
 
 __all__ = [
     "tdgram_sendto_queue_recv",

@@ -11,11 +11,14 @@ from errno import EIO
 from typing import TYPE_CHECKING, assert_type
 
 from talloc_py import *
+from talloc_py.typing import talloc_buffer, talloc_list, talloc_string
 from tevent import *
 from tsocket import *
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tevent.typing import tevent_subreq
 
 
 class foo_state(TALLOC_CTX):
@@ -23,9 +26,12 @@ class foo_state(TALLOC_CTX):
 
     ev: tevent_context
     stream: tstream_context
+    queue: tevent_queue
     header: bytearray | None
     body: bytearray
     received: int
+    packet: talloc_buffer | None
+    peer: talloc_string | None
 
 
 # -------------------------------------------------------------------------------------------------------- ownership
@@ -41,6 +47,9 @@ def ownership(ctx: TALLOC_CTX | None) -> None:
     assert_type(talloc_get_type(state, foo_state), foo_state | None)
     assert_type(talloc_get_type_abort(state, foo_state), foo_state)
     assert_type(talloc_steal(ctx, state), foo_state)
+    assert_type(talloc_move(ctx, state), foo_state)
+    assert_type(talloc_reparent(ctx, None, state), foo_state | None)
+    assert_type(talloc_pooled_object(ctx, foo_state, 1, 100), foo_state | None)
     assert_type(talloc_free(state), int)
     assert_type(TALLOC_FREE(state), None)
     assert_type(talloc_parent(state), TALLOC_CTX | None)
@@ -52,13 +61,30 @@ def ownership(ctx: TALLOC_CTX | None) -> None:
 
     # As owners and as what they are, without a cast.
     text = talloc_strdup(ctx, "text")
+    assert_type(text, talloc_string | None)
     if text is not None:
         text.upper()
         talloc_new(text)
     buf = talloc_size(ctx, 10)
+    assert_type(buf, talloc_buffer | None)
     if buf is not None:
         buf.extend(b"more")
         talloc_new(buf)
+    assert_type(talloc_array(ctx, uint8_t, 10), talloc_buffer | None)
+    assert_type(talloc_array(ctx, int, 10), talloc_list[int] | None)
+    assert_type(talloc_array(ctx, foo_state, 10), talloc_list[foo_state] | None)
+
+
+def keeping(ctx: TALLOC_CTX | None, state: foo_state, req: tevent_req) -> talloc_buffer | None:
+    """A state holds chunks that are strings and buffers, and gives them away again."""
+    _ret, _perrno, state.packet, src = tdgram_recvfrom_recv(req, state)
+    if src is not None:
+        state.peer = tsocket_address_string(src, state)
+        assert_type(state.peer, talloc_string | None)
+    packet = talloc_move(ctx, state.packet)
+    assert_type(packet, talloc_buffer | None)
+    state.packet = TALLOC_FREE(state.packet)
+    return packet
 
 
 def foo_destructor(state: foo_state) -> int:
@@ -107,6 +133,19 @@ def foo_written(subreq: tevent_req) -> None:
     tevent_req_set_callback(subreq2, foo_read, req)
 
 
+def foo_again(subreq: tevent_subreq) -> None:
+    """A callback that uses its parameter for the next request too, as C does."""
+    req = tevent_req_callback_data(subreq, tevent_req)
+    state = tevent_req_data(req, foo_state)
+
+    assert_type(tstream_writev_queue_recv(subreq), tuple[int, int])
+    TALLOC_FREE(subreq)
+    subreq = tstream_readv_send(state, state.ev, state.stream, [state.body])
+    if tevent_req_nomem(subreq, req):
+        return
+    tevent_req_set_callback(subreq, foo_again, req)
+
+
 def foo_next_vector(
     stream: tstream_context, private_data: object, mem_ctx: TALLOC_CTX
 ) -> tuple[int, Sequence[bytearray] | None]:
@@ -117,6 +156,44 @@ def foo_next_vector(
         return 0, []
     state.header = bytearray(4)
     return 0, [state.header]
+
+
+def foo_next_vector_of_state(
+    stream: tstream_context, state: foo_state, mem_ctx: TALLOC_CTX
+) -> tuple[int, Sequence[bytearray] | None]:
+    """... or the annotation says what it is, as a C parameter of another type would."""
+    return 0, [state.body]
+
+
+def foo_trigger(req: tevent_req, state: foo_state) -> None:
+    """The trigger of a queue, in the same way."""
+    subreq = tstream_readv_pdu_send(state, state.ev, state.stream, foo_next_vector_of_state, state)
+    if tevent_req_nomem(subreq, req):
+        return
+    tevent_req_set_callback(subreq, foo_read, req)
+
+
+def foo_cleanup(req: tevent_req, req_state: tevent_req_state) -> None:
+    """A cleanup function."""
+    tevent_req_data(req, foo_state).header = None
+
+
+def foo_queue_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, queue: tevent_queue) -> tevent_req | None:
+    """A request that waits for its turn, with everything that can be set on it."""
+    req, state = tevent_req_create(mem_ctx, foo_state)
+    if req is None:
+        return None
+    state.header = talloc_array(state, uint8_t, 4)
+    if tevent_req_nomem(state.header, req):
+        return tevent_req_post(req, ev)
+    assert_type(tevent_req_set_endtime(req, ev, tevent_timeval_current_ofs(1, 0)), bool)
+    tevent_req_set_cleanup_fn(req, foo_cleanup)
+    tevent_req_set_cancel_fn(req, lambda req: tevent_req_error(req, EIO))
+    state.queue = queue
+    if not tevent_queue_add(queue, ev, req, foo_trigger, state):
+        tevent_req_oom(req)
+        return tevent_req_post(req, ev)
+    return req
 
 
 def foo_read(subreq: tevent_req) -> None:
@@ -206,6 +283,7 @@ def datagrams(mem_ctx: TALLOC_CTX | None, req: tevent_req) -> None:
     ret, perrno, buf, src = tdgram_recvfrom_recv(req, mem_ctx)
     assert_type(ret, int)
     assert_type(perrno, int)
+    assert_type(buf, talloc_buffer | None)
     assert_type(src, tsocket_address | None)
     if buf is not None:
         buf.extend(b"x")
@@ -215,6 +293,9 @@ def datagrams(mem_ctx: TALLOC_CTX | None, req: tevent_req) -> None:
 def connecting(mem_ctx: TALLOC_CTX | None, req: tevent_req) -> None:
     """What `_recv` functions return, precisely."""
     assert_type(tstream_readv_recv(req), tuple[int, int])
+    assert_type(tstream_read_pdu_blob_recv(req, mem_ctx), tuple[NTSTATUS, talloc_buffer | None])
+    assert_type(accept_recv(req), tuple[int, int | None, sockaddr | None, int])
+    assert_type(tstream_tls_connect_recv(req, mem_ctx), tuple[int, int, tstream_context | None])
     assert_type(tstream_disconnect_recv(req), tuple[int, int])
     assert_type(tstream_monitor_recv(req), tuple[int, int])
     assert_type(
