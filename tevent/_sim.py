@@ -15,10 +15,10 @@ from bisect import insort
 from errno import EAGAIN
 from typing import NamedTuple
 
-from talloc_py.core import TALLOC_CTX, talloc_free, talloc_new
+from talloc_py.core import TALLOC_CTX, talloc_free, talloc_is_parent, talloc_new
 
 from . import _sys
-from ._base import main_of, tevent_context
+from ._base import NEVER_ENDING, main_of, tevent_context
 from ._sim_backend import OPS
 from ._sim_choice import by_replay, by_seed, first_always
 from ._sim_requests import errno_text, request_watch
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["delivery", "fault_point", "simulation", "simulation_limit"]
 
-_NEVER_WAIT_LESS: Final = 2147483647
 #: When a world begins unless told otherwise: a round number that no real clock shows.
 _START: Final = timeval(1_000_000_000, 0)
 _SHOWN_MAX: Final = 60
@@ -143,6 +142,8 @@ class simulation:
     Attributes:
         top: A chunk for what belongs to the world: peers, networks. Freed at its end, after the contexts.
 
+        scene: Whatever a test likes to put here; the sweeps put there what their ``scene`` function returned.
+
         story: What has happened: pairs of the virtual time, in microseconds since the start, and a text.
 
         choices: What was chosen so far, for *replay*.
@@ -180,7 +181,9 @@ class simulation:
         self._serial: int = 0
         self._seen: dict[str, int] = {}
         self._requests: request_watch = request_watch(self.tell)
+        self._own_contexts: list[tevent_context] = []
         self.top: TALLOC_CTX
+        self.scene: Any = None
         self.contexts: list[tevent_context] = []
         self.deliveries: list[delivery] = []
         self.story: list[tuple[int, str]] = []
@@ -211,8 +214,8 @@ class simulation:
         try:
             if error is not None:
                 error.add_note(self.report())
-            for ev in [each for each in self.contexts if not each.gone]:
-                if ev._talloc_chunk.parent is self.top._talloc_chunk:
+            for ev in self._own_contexts:
+                if not ev.gone:
                     talloc_free(ev)
             self.deliveries.clear()
             talloc_free(self.top)
@@ -236,7 +239,7 @@ class simulation:
         Make an event context that lives in this world.
 
         Args:
-            mem_ctx: The owner; None for `top`.
+            mem_ctx: The owner; None to leave it to the world, which frees it at its end.
 
         Several contexts stand for several processes: where one has nothing to do, a loop call on it lets another one
         have a turn. Its wait timeout is "for ever" at first. It has no descriptors, no signals and no wakeup by other
@@ -244,10 +247,12 @@ class simulation:
         """
         if not self.active:
             raise RuntimeError("a context is made inside the `with` block of its simulation")
-        ev = tevent_context_init_ops(self.top if mem_ctx is None else mem_ctx, OPS, self)
+        ev = tevent_context_init_ops(mem_ctx, OPS, self)
         if ev is None:
             raise MemoryError("a memory limit forbids the context")
-        ev.wait_timeout = timeval(_NEVER_WAIT_LESS, 0)
+        if mem_ctx is None:
+            self._own_contexts.append(ev)
+        ev.wait_timeout = timeval(NEVER_ENDING, 0)
         return ev
 
     def adopt(self, ev: tevent_context) -> None:
@@ -255,6 +260,10 @@ class simulation:
         self.deliveries[:] = [each for each in self.deliveries if each.ev is not ev]
         if not any(each is ev for each in self.contexts):
             self.contexts.append(ev)
+
+    def owns(self, ptr: TALLOC_CTX) -> bool:
+        """Whether *ptr* lies below `top`: it belongs to the world, not to what is tested in it."""
+        return talloc_is_parent(self.top, ptr) != 0
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -278,7 +287,7 @@ class simulation:
         self._now_us += us
         if self.elapsed_us > self._span_us_max:
             raise simulation_limit(
-                f"not at an end after {self.elapsed_us / 1e6:g} virtual seconds; {self._outstanding_text()}"
+                f"not at an end after {self.elapsed_us / 1e6:g} virtual seconds; {self.outstanding_text()}"
             )
 
     # -- what happens -------------------------------------------------------------------------------------------------
@@ -367,7 +376,7 @@ class simulation:
         """
         number = len(self.operations)
         if number >= self._steps_max:
-            raise simulation_limit(f"not at an end after {number} operations; {self._outstanding_text()}")
+            raise simulation_limit(f"not at an end after {number} operations; {self.outstanding_text()}")
         index = self._seen[name] = self._seen.get(name, -1) + 1
         full_name = f"{name} #{index}"
         self.operations.append(fault_point(full_name, fails))
@@ -430,7 +439,7 @@ class simulation:
         if not self.active:
             raise RuntimeError("the simulation that this context lives in is over")
         if self.steps >= self._steps_max:
-            raise simulation_limit(f"not at an end after {self.steps} iterations; {self._outstanding_text()}")
+            raise simulation_limit(f"not at an end after {self.steps} iterations; {self.outstanding_text()}")
         self.steps += 1
 
     def _wait(self, ev: tevent_context, te: tevent_timer | None) -> int:
@@ -441,7 +450,7 @@ class simulation:
         next_us = self._next_time()
         if next_us is None:
             self.deadlocked = True
-            self.tell(f"nothing is left that could happen; {self._outstanding_text()}")
+            self.tell(f"nothing is left that could happen; {self.outstanding_text()}")
             set_errno(EAGAIN)
             return -1
         if te is None and 0 <= ev.wait_us < next_us - self._now_us:
@@ -542,7 +551,8 @@ class simulation:
         """The labels of the requests whose callback was called again after they had ended."""
         return list(self._requests.called_twice)
 
-    def _outstanding_text(self) -> str:
+    def outstanding_text(self) -> str:
+        """Which requests are outstanding, in words."""
         waiting = [self._requests.describe(req) for req in self._requests.outstanding()]
         return "outstanding: " + ", ".join(waiting) if waiting else "no request is outstanding"
 
@@ -571,7 +581,7 @@ class simulation:
             (
                 "what happened, by virtual seconds:",
                 self.story_text(),
-                self._outstanding_text(),
+                self.outstanding_text(),
                 f"to see it again: {self.replay_text()}",
             )
         )

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
     chooser = Callable[[int, str], int]
 
-__all__ = ["by_replay", "by_seed", "first_always"]
+__all__ = ["another_run", "by_replay", "by_seed", "first_always"]
+
+
+class another_run(ValueError):
+    """What is to be repeated does not fit: the run has less to choose from than the one that was recorded."""
 
 
 def first_always(_n: int, _label: str) -> int:
@@ -42,7 +46,7 @@ def by_replay(numbers: Sequence[int]) -> chooser:
     def choose(n: int, label: str) -> int:
         number = left.pop() if left else 0
         if not 0 <= number < n:
-            raise ValueError(
+            raise another_run(
                 f"the run is not the one that was recorded: of the {n} ways at {label!r} number {number} is to be taken"
             )
         return number

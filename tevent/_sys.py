@@ -21,6 +21,7 @@ from os import set_blocking as set_blocking
 from os import strerror as strerror
 from os import write as write
 from sys import platform as platform
+from time import perf_counter_ns as perf_counter_ns
 from time import time_ns as time_ns
 
 TYPE_CHECKING = False
@@ -61,6 +62,27 @@ WAKEUP = (1).to_bytes(8, sys.byteorder)
 def now_us() -> int:
     """The wall clock, in microseconds since the epoch: C's gettimeofday(). The one place to put another clock."""
     return time_ns() // 1000
+
+
+def stopwatch_us() -> int:
+    """Microseconds since some moment, for how long something took: no clock that timers go by."""
+    return perf_counter_ns() // 1000
+
+
+def open_descriptors() -> set[int]:
+    """The descriptors of this process that are open; empty where the system does not tell. For tests."""
+    try:
+        names = os.listdir("/proc/self/fd" if platform == "linux" else "/dev/fd")
+    except OSError:
+        return set()
+    found: set[int] = set()
+    for name in names:
+        try:
+            fstat(int(name))
+        except OSError:
+            continue  # the one that listed them
+        found.add(int(name))
+    return found
 
 
 def new_pipe() -> tuple[int, int]:

@@ -17,5 +17,40 @@ package, and it costs nothing there.
 from __future__ import annotations
 
 from ._sim import delivery, fault_point, simulation, simulation_limit
+from ._sim_explore import exploration, explore, world_options
+from ._sim_stock import check_clean, stock, take_stock
+from ._sim_sweep import (
+    sweep,
+    sweep_cancel,
+    sweep_errors,
+    sweep_failure,
+    sweep_free,
+    sweep_free_parent,
+    sweep_options,
+    sweep_recv,
+    sweep_result,
+    sweep_timeout,
+)
 
-__all__ = ["delivery", "fault_point", "simulation", "simulation_limit"]
+__all__ = [
+    "check_clean",
+    "delivery",
+    "exploration",
+    "explore",
+    "fault_point",
+    "simulation",
+    "simulation_limit",
+    "stock",
+    "sweep",
+    "sweep_cancel",
+    "sweep_errors",
+    "sweep_failure",
+    "sweep_free",
+    "sweep_free_parent",
+    "sweep_options",
+    "sweep_recv",
+    "sweep_result",
+    "sweep_timeout",
+    "take_stock",
+    "world_options",
+]

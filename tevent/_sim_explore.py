@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+All orders in which a simulated world can go on, up to a bound; and of those that fail the simplest.
+
+An order is the list of what was chosen at each choice point; behind its end everything goes on in the plain order.
+From an order that was run those that depart from it at one later point are made, which meets each order exactly once.
+Those with few departures come first: few bugs need more than two (the observation behind delay-bounded scheduling,
+Emmi, Qadeer and Rakamarić 2011), and a search that is cut short has then seen the likely ones.
+
+Cost: as many runs as there are orders, or `runs_max`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TypedDict
+
+from ._sim import simulation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, Unpack
+
+    from .timed import timeval
+
+    order = list[int]
+    runner = Callable[[simulation], object]
+
+__all__ = ["exploration", "explore", "world_options"]
+
+_SHRINKS_MAX = 500
+
+
+class world_options(TypedDict, total=False):
+    """What `explore` hands on to each `simulation`."""
+
+    start: timeval
+    faults: Mapping[int | str, Any]
+    steps_max: int
+    span_us_max: int
+
+
+class exploration:
+    """
+    What `explore` has done; that it returns means that no order failed.
+
+    Attributes:
+        runs: How many orders were run.
+
+        complete: Whether these were all.
+    """
+
+    __slots__ = ("complete", "runs")
+
+    def __init__(self, runs: int, complete: bool) -> None:
+        self.runs: int = runs
+        self.complete: bool = complete
+
+    def __repr__(self) -> str:
+        return f"<exploration: {self.runs} orders, {'all' if self.complete else 'not all'} of them>"
+
+
+def explore(
+    run: runner, *, runs_max: int = 2000, points_max: int = 100, **options: Unpack[world_options]
+) -> exploration:
+    """
+    Run a test in all orders, up to a bound.
+
+    Args:
+        run: Called with an active world, once an order; makes its contexts, and raises where something is wrong. It must
+            do the same in a world that goes on in the same way.
+
+        runs_max: So many orders at most. Those with the fewest departures from the plain order come first.
+
+        points_max: Only the first so many choice points of a run are varied.
+
+        options: For the worlds, see `simulation`.
+
+    Raises:
+        Exception: What *run* raised in the simplest order that fails in the same way; its notes tell the story and what
+            to write to see it again.
+    """
+    waiting: deque[order] = deque([[]])
+    runs = 0
+    cut = False
+    while waiting and runs < runs_max:
+        runs += 1
+        this = _attempt(run, waiting.popleft(), options)
+        if this.error is not None:
+            _raise_simplest(run, this, runs, options)
+        waiting.extend(_departures(this, points_max))
+        cut = cut or len(this.points) > points_max
+    return exploration(runs, not waiting and not cut)
+
+
+class _attempt:
+    """One run: the order that was asked for, what there was to choose, and how it ended."""
+
+    __slots__ = ("asked", "error", "points")
+
+    def __init__(self, run: runner, asked: order, options: world_options) -> None:
+        self.asked: order = asked
+        self.error: Exception | None = None
+        world = simulation(replay=asked, **options)
+        try:
+            with world:
+                run(world)
+        except Exception as error:
+            self.error = error
+        self.points: list[tuple[int, str, int]] = world.choice_points
+
+    @property
+    def order(self) -> order:
+        """What was chosen, without what the plain order would have chosen at the end anyway."""
+        return _trimmed([number for _, _, number in self.points])
+
+
+def _departures(this: _attempt, points_max: int) -> Iterator[order]:
+    """The orders that depart from *this* one at one point behind those that were asked for."""
+    chosen = [number for _, _, number in this.points]
+    for place in range(len(this.asked), min(len(chosen), points_max)):
+        for number in range(1, this.points[place][0]):
+            yield [*chosen[:place], number]
+
+
+def _trimmed(numbers: order) -> order:
+    end = len(numbers)
+    while end and numbers[end - 1] == 0:
+        end -= 1
+    return numbers[:end]
+
+
+def _raise_simplest(run: runner, failed: _attempt, runs: int, options: world_options) -> None:
+    """Make the order of a failed run simpler as long as it fails in the same way, then raise what it fails with."""
+    best = failed
+    tried = {tuple(best.order)}
+    left = _SHRINKS_MAX
+    better = True
+    while better and left:
+        better = False
+        for simpler in _simpler(best.order):
+            if tuple(simpler) in tried or not left:
+                continue
+            tried.add(tuple(simpler))
+            left -= 1
+            again = _attempt(run, simpler, options)
+            if type(again.error) is type(failed.error) and _size(again.order) < _size(best.order):
+                best = again
+                better = True
+                break
+    error = best.error
+    assert error is not None
+    error.add_note(f"the simplest of the orders that fail, found after {runs} runs, chooses {best.order}")
+    raise error
+
+
+def _size(numbers: order) -> tuple[int, int, order]:
+    """How complicated an order is: by its departures, then by its length."""
+    return sum(number != 0 for number in numbers), len(numbers), numbers
+
+
+def _simpler(numbers: order) -> Iterator[order]:
+    """Orders that are a little simpler."""
+    for place, number in enumerate(numbers):
+        if number:
+            yield _trimmed([*numbers[:place], 0, *numbers[place + 1 :]])
+    for place in range(len(numbers)):
+        yield _trimmed(numbers[:place] + numbers[place + 1 :])
+    for place, number in enumerate(numbers):
+        if number > 1:
+            yield [*numbers[:place], number - 1, *numbers[place + 1 :]]

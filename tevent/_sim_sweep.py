@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""
+Sweeps: the same request again and again, each time disturbed at another step or by another failing operation.
+
+The first run is not disturbed; it counts the steps, which are the iterations of the loop until the callback, and the
+operations that can fail.  Each case then is a run in a world of its own.
+
+Cost: a run takes about as long as the request does; a sweep of all kinds makes some 5 runs a step, and 4 runs an
+operation and errno.
+"""
+
+from __future__ import annotations
+
+from errno import EBUSY, ECONNRESET, ETIMEDOUT
+from typing import TypedDict
+
+from ._sim_requests import errno_text
+from ._sim_run import case, fault_from, run, sweep_plan, what_is_wrong
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Unpack
+
+    from talloc_py.core import TALLOC_CTX
+
+    from ._sim import simulation
+    from ._sim_run import starter
+    from .context import tevent_context
+    from .req import tevent_req
+
+    finisher = Callable[[tevent_req], object]
+
+__all__ = [
+    "sweep",
+    "sweep_cancel",
+    "sweep_errors",
+    "sweep_failure",
+    "sweep_free",
+    "sweep_free_parent",
+    "sweep_options",
+    "sweep_recv",
+    "sweep_result",
+    "sweep_timeout",
+]
+
+
+class sweep_failure(AssertionError):
+    """
+    Something that must hold does not hold in one case of a sweep.
+
+    Attributes:
+        case: The name of the case, for the option *only*.
+
+        problem: What is wrong, without the story.
+    """
+
+    def __init__(self, message: str, case: str, problem: str) -> None:
+        super().__init__(message)
+        self.case: str = case
+        self.problem: str = problem
+
+
+class sweep_options(TypedDict, total=False):
+    """
+    The options that all sweeps take.
+
+    Attributes:
+        recv: The ``_recv`` function, called with the request alone, to see that it refuses while the request is in
+            progress: it raises, or its first result is -1, None, False, or, where there is but one result, a number
+            other than 0.
+
+        errnos: What operations fail with, each in its turn; also what else the simulated device understands.
+
+        operations: Called with the name of an operation: whether it is to fail in its turn. All of them where this is
+            not given.
+
+        scene: Called as ``scene(world, ev, mem_ctx)`` before what is there is counted for the first time; what it
+            returns is ``world.scene`` for *start*. Without it counting begins behind *start*, where what that has left
+            behind itself cannot be told from the surroundings.
+
+        seed: For the dice of the worlds; None, the plain order, unless given.
+
+        ends: False for a request that is expected to wait for ever if nobody disturbs it.
+
+        steps_max: So many iterations a run may take.
+
+        span_us_max: So many virtual microseconds, a day unless given.
+
+        only: The name of the one case to run, from a message.
+    """
+
+    recv: Callable[[tevent_req], object]
+    errnos: Sequence[Any]
+    operations: Callable[[str], bool]
+    scene: Callable[[simulation, tevent_context, TALLOC_CTX], object]
+    seed: int | None
+    ends: bool
+    steps_max: int
+    span_us_max: int
+    only: str
+
+
+class sweep_result:
+    """
+    What a sweep has done; that it returns means that everything held.
+
+    Attributes:
+        steps: How many iterations the undisturbed request takes.
+
+        operations: The names of the operations that can fail.
+
+        cases: The names of the cases that were run.
+    """
+
+    __slots__ = ("cases", "operations", "steps")
+
+    def __init__(self, steps: int, operations: list[str]) -> None:
+        self.steps: int = steps
+        self.operations: list[str] = operations
+        self.cases: list[str] = []
+
+    def __repr__(self) -> str:
+        return f"<sweep_result: {len(self.cases)} cases, {self.steps} steps, {len(self.operations)} operations>"
+
+
+def sweep(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """
+    Disturb a request in every way at every step, and check what must always hold.
+
+    Args:
+        start: Called as ``start(world, ev, mem_ctx)`` in a fresh world for each run: begins the request on *ev*, owned
+            by *mem_ctx*, and returns it. What else it makes may hang on *mem_ctx*; what plays the other side belongs
+            below ``world.top``, where nobody looks for what is left behind.
+
+        finish: Called with the request when it has ended: calls its ``_recv`` function and asserts what must hold, in
+            success as well as in failure, for it is also called after each disturbance. Without it
+            `tevent_req_received` is called.
+
+        options: See `sweep_options`.
+
+    The kinds of disturbance are those of `sweep_free`, `sweep_free_parent`, `sweep_cancel`, `sweep_timeout`,
+    `sweep_errors`, and, where the option *recv* is given, `sweep_recv`.
+
+    After each run this must hold: the callback ran exactly once, or, once the request was freed, never; no exception
+    has left the loop, a free, or a destructor (the use of a freed chunk is one); the request has ended, unless it was
+    freed, within the limits; nothing is there that was not there before: chunks below *mem_ctx*, below *ev* and
+    without an owner, descriptors, timers, immediates, queue entries; the loop still runs immediates and timers.
+
+    Raises:
+        sweep_failure: Something of this did not hold; the message names the case and what to write to run it alone, and
+            tells the story.
+        ValueError: There is no case named *only*.
+    """
+    return _sweep("sweep", list(_KINDS), start, finish, options)
+
+
+def sweep_free(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """Free the request before each of its steps; for the rest see `sweep`."""
+    return _sweep("sweep_free", ["free"], start, finish, options)
+
+
+def sweep_free_parent(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """Free the owner of the request, with all that hangs on it, before each of its steps; for the rest see `sweep`."""
+    return _sweep("sweep_free_parent", ["parent"], start, finish, options)
+
+
+def sweep_cancel(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """Cancel the request before each of its steps; it must still end. For the rest see `sweep`."""
+    return _sweep("sweep_cancel", ["cancel"], start, finish, options)
+
+
+def sweep_timeout(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """Let the time of the request be over before each of its steps; for the rest see `sweep`."""
+    return _sweep("sweep_timeout", ["timeout"], start, finish, options)
+
+
+def sweep_errors(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """
+    Let each operation fail with each of *errnos*: it alone, and it and all behind it. For the rest see `sweep`.
+
+    Operations are those of which a simulated device asks its world, see `simulation.fault`.
+    """
+    return _sweep("sweep_errors", ["errors"], start, finish, options)
+
+
+def sweep_recv(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """
+    Call the option *recv* before each step of the request, while it is in progress, then free the request.
+
+    For the rest see `sweep`.
+    """
+    if "recv" not in options:
+        raise TypeError("sweep_recv() needs the option recv")
+    return _sweep("sweep_recv", ["recv"], start, finish, options)
+
+
+# -- the cases --------------------------------------------------------------------------------------------------------
+
+
+def _both(
+    name: str,
+    *,
+    step: int = -1,
+    act: Callable[[run], None] | None = None,
+    faults: fault_from | None = None,
+    must_end: bool = True,
+) -> list[case]:
+    """A case in which the request comes to its end by itself: its callback only receives, or frees it too."""
+    return [
+        case(name + suffix, step=step, act=act, faults=faults, must_end=must_end, callback=callback)
+        for suffix, callback in (("", "receive"), (", freed in the callback", "free"))
+    ]
+
+
+def _at_each_step(base: run, what: str, act: Callable[[run], None]) -> list[case]:
+    return [case(f"{what} at step {step}", step=step, act=act) for step in range(_steps(base))]
+
+
+def _free_cases(base: run) -> list[case]:
+    return _at_each_step(base, "free", run.free_request)
+
+
+def _parent_cases(base: run) -> list[case]:
+    return _at_each_step(base, "free the parent", run.free_parent)
+
+
+def _recv_cases(base: run) -> list[case]:
+    return _at_each_step(base, "_recv", run.receive_early) if base.plan.recv is not None else []
+
+
+def _cancel_cases(base: run) -> list[case]:
+    return [
+        each
+        for step in range(_steps(base))
+        for each in _both(f"cancel at step {step}", step=step, act=run.cancel, must_end=base.plan.ends)
+    ]
+
+
+def _timeout_cases(base: run) -> list[case]:
+    return [
+        each for step in range(_steps(base)) for each in _both(f"time out at step {step}", step=step, act=run.time_out)
+    ]
+
+
+def _error_cases(base: run) -> list[case]:
+    return [
+        each
+        for number in _operations(base)
+        for value in base.plan.errnos
+        for ever_after in (False, True)
+        for each in _both(
+            _error_name(base, number, value, ever_after),
+            faults=fault_from(number, value, ever_after, base.plan.operations),
+            must_end=base.plan.ends,
+        )
+    ]
+
+
+def _error_name(base: run, number: int, value: Any, ever_after: bool) -> str:
+    where = f"from operation {number} on" if ever_after else f"at operation {number}"
+    return f"{errno_text(value)} {where} ({base.world.operations[number].name})"
+
+
+_KINDS: dict[str, Callable[[run], list[case]]] = {
+    "free": _free_cases,
+    "parent": _parent_cases,
+    "cancel": _cancel_cases,
+    "timeout": _timeout_cases,
+    "errors": _error_cases,
+    "recv": _recv_cases,
+}
+
+
+def _steps(base: run) -> int:
+    return base.ended_at or 0
+
+
+def _operations(base: run) -> list[int]:
+    """The numbers of the operations that are to fail."""
+    return [
+        number for number, (name, fails) in enumerate(base.world.operations) if fails and base.plan.operations(name)
+    ]
+
+
+# -- the sweep --------------------------------------------------------------------------------------------------------
+
+
+def _plan(start: starter, finish: finisher | None, options: sweep_options) -> sweep_plan:
+    made = sweep_plan()
+    made.start = start
+    made.finish = finish
+    made.recv = options.get("recv")
+    made.errnos = options.get("errnos", (ECONNRESET, ETIMEDOUT, EBUSY))
+    made.operations = options.get("operations", lambda _name: True)
+    made.scene = options.get("scene")
+    made.seed = options.get("seed")
+    made.ends = options.get("ends", True)
+    made.steps_max = options.get("steps_max", 1000)
+    made.span_us_max = options.get("span_us_max", 86400 * 1_000_000)
+    return made
+
+
+def _sweep(
+    function: str, kinds: list[str], start: starter, finish: finisher | None, options: sweep_options
+) -> sweep_result:
+    made = _plan(start, finish, options)
+    ends = made.ends
+    undisturbed = [
+        case("undisturbed", must_end=ends),
+        case("undisturbed, freed in the callback", callback="free", must_end=ends),
+        case("undisturbed, polled without a callback", callback="poll", must_end=ends),
+    ]
+    base = run(made, undisturbed[0])
+    _play(function, base, options)
+    result = sweep_result(_steps(base), [base.world.operations[number].name for number in _operations(base)])
+    cases = undisturbed[1:] + [each for kind in kinds for each in _KINDS[kind](base)]
+    only = options.get("only")
+    if only is not None:
+        names = [each.name for each in (undisturbed[0], *cases)]
+        if only not in names:
+            raise ValueError(f"there is no case {only!r}, only {', '.join(names)}")
+        cases = [each for each in cases if each.name == only]
+    result.cases.append(undisturbed[0].name)
+    for each in cases:
+        _play(function, run(made, each, base.world.story if each.step >= 0 else None), options)
+        result.cases.append(each.name)
+    return result
+
+
+def _play(function: str, this: run, options: sweep_options) -> None:
+    this.play()
+    wrong = this.wrong
+    if wrong is None:
+        return
+    problem = str(wrong) if isinstance(wrong, (what_is_wrong, AssertionError)) else f"{type(wrong).__name__}: {wrong}"
+    seed = options.get("seed")
+    again = f"{function}(..., {'' if seed is None else f'seed={seed}, '}only={this.case.name!r})"
+    raise sweep_failure(
+        f"{this.case.name}: {problem}\nwhat happened, by virtual seconds:\n{this.report}\nto see it again: {again}",
+        this.case.name,
+        problem,
+    ) from wrong
