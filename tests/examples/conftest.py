@@ -56,6 +56,24 @@ def dcerpc_ping() -> Any:
     return load("dcerpc_ping")
 
 
+@pytest.fixture(scope="session")
+def ldap_search() -> Any:
+    """The example as a module."""
+    return load("ldap_search")
+
+
+@pytest.fixture(scope="session")
+def cldap_ping() -> Any:
+    """The example as a module."""
+    return load("cldap_ping")
+
+
+@pytest.fixture(scope="session")
+def share_list() -> Any:
+    """The example as a module."""
+    return load("share_list")
+
+
 @pytest.fixture
 def run_example() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run an example as a user would; warnings are errors there too."""
