@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     order = list[int]
     runner = Callable[[simulation], object]
 
-__all__ = ["exploration", "explore", "world_options"]
+__all__ = ["exploration", "explore", "order_search", "world_options"]
 
 _SHRINKS_MAX = 500
 
@@ -68,8 +68,8 @@ def explore(
     Run a test in all orders, up to a bound.
 
     Args:
-        run: Called with an active world, once an order; makes its contexts, and raises where something is wrong. It must
-            do the same in a world that goes on in the same way.
+        run: Called with an active world, once an order; makes its contexts, and raises where something is wrong. What
+            it does must depend on the world alone.
 
         runs_max: So many orders at most. Those with the fewest departures from the plain order come first.
 
@@ -81,17 +81,44 @@ def explore(
         Exception: What *run* raised in the simplest order that fails in the same way; its notes tell the story and what
             to write to see it again.
     """
-    waiting: deque[order] = deque([[]])
-    runs = 0
-    cut = False
-    while waiting and runs < runs_max:
-        runs += 1
-        this = _attempt(run, waiting.popleft(), options)
+    orders = order_search(points_max)
+    while orders.waiting and orders.runs < runs_max:
+        this = _attempt(run, orders.take(), options)
         if this.error is not None:
-            _raise_simplest(run, this, runs, options)
-        waiting.extend(_departures(this, points_max))
-        cut = cut or len(this.points) > points_max
-    return exploration(runs, not waiting and not cut)
+            _raise_simplest(run, this, orders.runs, options)
+        orders.add(this.asked, this.points)
+    return exploration(orders.runs, orders.complete)
+
+
+class order_search:
+    """The orders that are still to be run, those with the fewest departures first."""
+
+    __slots__ = ("cut", "points_max", "runs", "waiting")
+
+    def __init__(self, points_max: int) -> None:
+        self.points_max: int = points_max
+        self.waiting: deque[order] = deque([[]])
+        self.runs: int = 0
+        #: There was a run with more choice points than are varied.
+        self.cut: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether all orders were run."""
+        return not self.waiting and not self.cut
+
+    def take(self) -> order:
+        """The order to be run next."""
+        self.runs += 1
+        return self.waiting.popleft()
+
+    def add(self, asked: order, points: list[tuple[int, str, int]]) -> None:
+        """Add those that depart from an order that was run at one point behind those that were *asked* for."""
+        self.cut = self.cut or len(points) > self.points_max
+        chosen = [number for _, _, number in points]
+        for place in range(len(asked), min(len(chosen), self.points_max)):
+            for number in range(1, points[place][0]):
+                self.waiting.append([*chosen[:place], number])
 
 
 class _attempt:
@@ -114,14 +141,6 @@ class _attempt:
     def order(self) -> order:
         """What was chosen, without what the plain order would have chosen at the end anyway."""
         return _trimmed([number for _, _, number in self.points])
-
-
-def _departures(this: _attempt, points_max: int) -> Iterator[order]:
-    """The orders that depart from *this* one at one point behind those that were asked for."""
-    chosen = [number for _, _, number in this.points]
-    for place in range(len(this.asked), min(len(chosen), points_max)):
-        for number in range(1, this.points[place][0]):
-            yield [*chosen[:place], number]
 
 
 def _trimmed(numbers: order) -> order:

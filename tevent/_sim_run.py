@@ -87,9 +87,11 @@ class case:
         callback: What the callback does: ``"receive"``, ``"free"`` (which receives first); ``"poll"``: there is none.
 
         must_end: Whether the request has to end.
+
+        order: What is chosen in it; None for what the plan says.
     """
 
-    __slots__ = ("act", "callback", "faults", "must_end", "name", "step")
+    __slots__ = ("act", "callback", "faults", "must_end", "name", "order", "step")
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class case:
         faults: fault_from | None = None,
         callback: str = "receive",
         must_end: bool = True,
+        order: list[int] | None = None,
     ) -> None:
         self.name: str = name
         self.step: int = step
@@ -107,12 +110,25 @@ class case:
         self.faults: fault_from | None = faults
         self.callback: str = callback
         self.must_end: bool = must_end
+        self.order: list[int] | None = order
 
 
 class sweep_plan:
     """What all runs of a sweep have in common: its arguments."""
 
-    __slots__ = ("ends", "errnos", "finish", "operations", "recv", "scene", "seed", "span_us_max", "start", "steps_max")
+    __slots__ = (
+        "ends",
+        "errnos",
+        "finish",
+        "operations",
+        "orders_max",
+        "recv",
+        "scene",
+        "seed",
+        "span_us_max",
+        "start",
+        "steps_max",
+    )
 
     start: starter
     finish: Callable[[tevent_req], object] | None
@@ -120,6 +136,7 @@ class sweep_plan:
     errnos: Sequence[Any]
     scene: Callable[[simulation, tevent_context, TALLOC_CTX], object] | None
     operations: Callable[[str], bool]
+    orders_max: int
     seed: int | None
     steps_max: int
     span_us_max: int
@@ -171,7 +188,11 @@ class run:
         self.wrong: BaseException | None = None
         self.report: str = ""
         self.world: simulation = simulation(
-            plan.seed, faults=this.faults, steps_max=4 * plan.steps_max + 1000, span_us_max=100 * plan.span_us_max
+            plan.seed,
+            replay=this.order,
+            faults=this.faults,
+            steps_max=4 * plan.steps_max + 1000,
+            span_us_max=100 * plan.span_us_max,
         )
         if this.faults is not None:
             this.faults.world = self.world

@@ -14,13 +14,14 @@ from __future__ import annotations
 from errno import EBUSY, ECONNRESET, ETIMEDOUT
 from typing import TypedDict
 
+from ._sim_explore import order_search
 from ._sim_requests import errno_text
 from ._sim_run import case, fault_from, run, sweep_plan, what_is_wrong
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Unpack
+    from typing import Any, Final, Unpack
 
     from talloc_py.core import TALLOC_CTX
 
@@ -39,10 +40,15 @@ __all__ = [
     "sweep_free",
     "sweep_free_parent",
     "sweep_options",
+    "sweep_orders",
     "sweep_recv",
     "sweep_result",
     "sweep_timeout",
 ]
+
+
+#: So many choice points of a run are varied.
+_POINTS_MAX: Final = 100
 
 
 class sweep_failure(AssertionError):
@@ -79,6 +85,8 @@ class sweep_options(TypedDict, total=False):
             returns is ``world.scene`` for *start*. Without it counting begins behind *start*, where what that has left
             behind itself cannot be told from the surroundings.
 
+        orders_max: So many orders at most; 200 unless given.
+
         seed: For the dice of the worlds; None, the plain order, unless given.
 
         ends: False for a request that is expected to wait for ever if nobody disturbs it.
@@ -94,6 +102,7 @@ class sweep_options(TypedDict, total=False):
     errnos: Sequence[Any]
     operations: Callable[[str], bool]
     scene: Callable[[simulation, tevent_context, TALLOC_CTX], object]
+    orders_max: int
     seed: int | None
     ends: bool
     steps_max: int
@@ -115,9 +124,9 @@ class sweep_result:
 
     __slots__ = ("cases", "operations", "steps")
 
-    def __init__(self, steps: int, operations: list[str]) -> None:
-        self.steps: int = steps
-        self.operations: list[str] = operations
+    def __init__(self) -> None:
+        self.steps: int = 0
+        self.operations: list[str] = []
         self.cases: list[str] = []
 
     def __repr__(self) -> str:
@@ -140,7 +149,7 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
         options: See `sweep_options`.
 
     The kinds of disturbance are those of `sweep_free`, `sweep_free_parent`, `sweep_cancel`, `sweep_timeout`,
-    `sweep_errors`, and, where the option *recv* is given, `sweep_recv`.
+    `sweep_errors`, `sweep_orders`, and, where the option *recv* is given, `sweep_recv`.
 
     After each run this must hold: the callback ran exactly once, or, once the request was freed, never; no exception
     has left the loop, a free, or a destructor (the use of a freed chunk is one); the request has ended, unless it was
@@ -182,6 +191,15 @@ def sweep_errors(start: starter, finish: finisher | None = None, **options: Unpa
     Operations are those of which a simulated device asks its world, see `simulation.fault`.
     """
     return _sweep("sweep_errors", ["errors"], start, finish, options)
+
+
+def sweep_orders(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """
+    Let what is ready at the same time come in each order, up to the option *orders_max*; for the rest see `sweep`.
+
+    Those with the fewest departures from the plain order come first, so the first that fails is one of the simplest.
+    """
+    return _sweep("sweep_orders", ["orders"], start, finish, options)
 
 
 def sweep_recv(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
@@ -262,7 +280,8 @@ def _error_name(base: run, number: int, value: Any, ever_after: bool) -> str:
     return f"{errno_text(value)} {where} ({base.world.operations[number].name})"
 
 
-_KINDS: dict[str, Callable[[run], list[case]]] = {
+#: The cases of a kind, which are known as soon as the undisturbed run is over.
+_KINDS: Final[dict[str, Callable[[run], list[case]]]] = {
     "free": _free_cases,
     "parent": _parent_cases,
     "cancel": _cancel_cases,
@@ -270,6 +289,7 @@ _KINDS: dict[str, Callable[[run], list[case]]] = {
     "errors": _error_cases,
     "recv": _recv_cases,
 }
+_ORDER: Final = "order "
 
 
 def _steps(base: run) -> int:
@@ -294,6 +314,7 @@ def _plan(start: starter, finish: finisher | None, options: sweep_options) -> sw
     made.errnos = options.get("errnos", (ECONNRESET, ETIMEDOUT, EBUSY))
     made.operations = options.get("operations", lambda _name: True)
     made.scene = options.get("scene")
+    made.orders_max = options.get("orders_max", 200)
     made.seed = options.get("seed")
     made.ends = options.get("ends", True)
     made.steps_max = options.get("steps_max", 1000)
@@ -304,40 +325,76 @@ def _plan(start: starter, finish: finisher | None, options: sweep_options) -> sw
 def _sweep(
     function: str, kinds: list[str], start: starter, finish: finisher | None, options: sweep_options
 ) -> sweep_result:
-    made = _plan(start, finish, options)
-    ends = made.ends
-    undisturbed = [
-        case("undisturbed", must_end=ends),
-        case("undisturbed, freed in the callback", callback="free", must_end=ends),
-        case("undisturbed, polled without a callback", callback="poll", must_end=ends),
+    this = _sweeper(function, start, finish, options)
+    base = run(this.plan, case("undisturbed", must_end=this.plan.ends))
+    this.play(base)
+    this.result.steps = _steps(base)
+    this.result.operations = [base.world.operations[number].name for number in _operations(base)]
+    cases = [
+        case("undisturbed, freed in the callback", callback="free", must_end=this.plan.ends),
+        case("undisturbed, polled without a callback", callback="poll", must_end=this.plan.ends),
     ]
-    base = run(made, undisturbed[0])
-    _play(function, base, options)
-    result = sweep_result(_steps(base), [base.world.operations[number].name for number in _operations(base)])
-    cases = undisturbed[1:] + [each for kind in kinds for each in _KINDS[kind](base)]
+    cases += [each for kind in kinds if kind in _KINDS for each in _KINDS[kind](base)]
     only = options.get("only")
     if only is not None:
-        names = [each.name for each in (undisturbed[0], *cases)]
-        if only not in names:
-            raise ValueError(f"there is no case {only!r}, only {', '.join(names)}")
-        cases = [each for each in cases if each.name == only]
-    result.cases.append(undisturbed[0].name)
+        this.play_only(only, base, cases)
+        return this.result
     for each in cases:
-        _play(function, run(made, each, base.world.story if each.step >= 0 else None), options)
-        result.cases.append(each.name)
-    return result
+        this.play(run(this.plan, each, base.world.story if each.step >= 0 else None))
+    if "orders" in kinds:
+        this.play_orders(base)
+    return this.result
 
 
-def _play(function: str, this: run, options: sweep_options) -> None:
-    this.play()
-    wrong = this.wrong
-    if wrong is None:
-        return
-    problem = str(wrong) if isinstance(wrong, (what_is_wrong, AssertionError)) else f"{type(wrong).__name__}: {wrong}"
-    seed = options.get("seed")
-    again = f"{function}(..., {'' if seed is None else f'seed={seed}, '}only={this.case.name!r})"
-    raise sweep_failure(
-        f"{this.case.name}: {problem}\nwhat happened, by virtual seconds:\n{this.report}\nto see it again: {again}",
-        this.case.name,
-        problem,
-    ) from wrong
+class _sweeper:
+    """A sweep under way."""
+
+    def __init__(self, function: str, start: starter, finish: finisher | None, options: sweep_options) -> None:
+        self.function: str = function
+        self.plan: sweep_plan = _plan(start, finish, options)
+        self.result: sweep_result = sweep_result()
+
+    def play(self, this: run) -> None:
+        """Play a run; sweep_failure where something is wrong in it."""
+        this.play()
+        if this.wrong is not None:
+            raise self._failure(this, this.wrong) from this.wrong
+        self.result.cases.append(this.case.name)
+
+    def play_only(self, name: str, base: run, cases: list[case]) -> None:
+        """Play the one case that is called *name*."""
+        if name == base.case.name:
+            return
+        if name.startswith(_ORDER):
+            cases = [case(name, order=_numbers(name.removeprefix(_ORDER)), must_end=self.plan.ends)]
+        found = [each for each in cases if each.name == name]
+        if not found:
+            raise ValueError(f"there is no case {name!r}, only {', '.join(each.name for each in (base.case, *cases))}")
+        self.play(run(self.plan, found[0], base.world.story if found[0].step >= 0 else None))
+
+    def play_orders(self, base: run) -> None:
+        """Play the orders other than the plain one, which the undisturbed run has taken if no dice were thrown."""
+        orders = order_search(_POINTS_MAX)
+        while orders.waiting and orders.runs < self.plan.orders_max:
+            asked = orders.take()
+            this = base
+            if asked or self.plan.seed is not None:
+                this = run(self.plan, case(f"{_ORDER}{asked}", order=asked, must_end=self.plan.ends))
+                self.play(this)
+            orders.add(asked, this.world.choice_points)
+
+    def _failure(self, this: run, wrong: BaseException) -> sweep_failure:
+        told = isinstance(wrong, (what_is_wrong, AssertionError))
+        problem = str(wrong) if told else f"{type(wrong).__name__}: {wrong}"
+        name, seed = this.case.name, self.plan.seed
+        again = f"{self.function}(..., {'' if seed is None else f'seed={seed}, '}only={name!r})"
+        return sweep_failure(
+            f"{name}: {problem}\nwhat happened, by virtual seconds:\n{this.report}\nto see it again: {again}",
+            name,
+            problem,
+        )
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of an order, as the name of its case shows them."""
+    return [int(number) for number in text.strip("[]").split(",") if number.strip()]
