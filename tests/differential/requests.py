@@ -282,6 +282,11 @@ class AREA:
     def untrigger(self) -> str:
         return f"untrigger {self._one('entry')}{self._blind()}"
 
+    def pause(self) -> str:
+        """What a trigger does whose turn is to come again."""
+        after = self._pick(("", "", f" ; start {self._one('queue')}"))
+        return f"stop {self._one('queue')} ; untrigger {self._one('entry')}{after}"
+
     def tag(self) -> str:
         return f"tag {'-' if self._choices.chance(10) else self._one('entry')} {self._pick(('7', '-1', '0'))}"
 
@@ -339,7 +344,7 @@ EVERYWHERE = _weighted(
     (4, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (2, AREA.poll), (5, AREA.look),
     (1, AREA.nt), (1, AREA.data), (1, AREA.callback_data), (5, AREA.tree), (6, AREA.free), (2, AREA.steal),
     (2, AREA.reference), (4, AREA.chunk), (3, AREA.destructor), (2, AREA.ev), (3, AREA.immediate), (2, AREA.timer),
-    (2, AREA.advance), (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (2, AREA.untrigger),
+    (2, AREA.advance), (4, AREA.queue), (5, AREA.add), (9, AREA.entry), (5, AREA.queue_state), (3, AREA.untrigger),
     (1, AREA.tag), (2, AREA.watch), (3, AREA.set_profile), (1, AREA.move_profile), (4, AREA.show_profile),
     (2, AREA.change_profile), (2, AREA.unpack),
 )  # fmt: skip
@@ -349,6 +354,7 @@ IN_SCRIPTS = _weighted(
     (3, AREA.cancel), (2, AREA.received), (2, AREA.recv), (1, AREA.finish), (1, AREA.poll), (4, AREA.look),
     (4, AREA.tree), (9, AREA.free), (2, AREA.steal), (1, AREA.reference), (2, AREA.chunk), (1, AREA.destructor),
     (2, AREA.immediate), (1, AREA.timer), (1, AREA.advance), (1, AREA.queue), (2, AREA.add), (4, AREA.entry),
-    (3, AREA.queue_state), (1, AREA.watch), (1, AREA.set_profile), (1, AREA.move_profile), (1, AREA.show_profile),
+    (3, AREA.queue_state), (3, AREA.pause), (1, AREA.watch), (1, AREA.set_profile), (1, AREA.move_profile),
+    (1, AREA.show_profile),
     (1, AREA._loop),
 )  # fmt: skip

@@ -675,7 +675,7 @@ class AREA:
             text = self._host(choices)
             if choices.chance(40):
                 text = f"[{text}]"
-            text += choices.pick(self.PORTS)
+            text += f":{self._arbitrary(choices)}" if choices.chance(10) else choices.pick(self.PORTS)
             if choices.chance(10):
                 text = self._mangle(choices, text)
             self._say(
@@ -706,8 +706,17 @@ class AREA:
     def _family(self, choices: Choices) -> str:
         return choices.pick(self.FAMILIES[:3]) if choices.chance(75) else choices.pick(self.FAMILIES).replace("%00", "")
 
+    #: What an arbitrary text is made of.
+    LETTERS = (
+        *"0123456789abcdefxXg:.-+_*/[]", "::", "ffff", "127", "255", "256",
+        "%25", "%25lo", "%20", "%09", "%c3%a4", "%ff",
+    )  # fmt: skip
+
+    def _arbitrary(self, choices: Choices) -> str:
+        return "".join(choices.pick(self.LETTERS) for _ in range(choices.integer(0, 12)))
+
     def _host(self, choices: Choices) -> str:
-        text = choices.pick(self.HOSTS)
+        text = self._arbitrary(choices) if choices.chance(20) else choices.pick(self.HOSTS)
         if text != "null" and choices.chance(20):
             text = self._mangle(choices, text)
         return text or "null"

@@ -52,6 +52,7 @@ class AREA:
         self._alive: list[str] = []
         self._begun = 0
         self._mixture = 0
+        self._scripts: list[str] = []
         #: A line that is to come next.
         self._then = ""
 
@@ -113,9 +114,13 @@ class AREA:
             body.append("return -1")
         elif choices.chance(10):
             body.append(f"return {choices.pick((1, -2))}")
-        return " ; ".join(
-            [f"script {choices.pick(SCRIPTS)} {body[0]}" if body else f"script {choices.pick(SCRIPTS)}", *body[1:]]
-        )
+        name = choices.pick(SCRIPTS)
+        self._scripts.append(name)
+        return f"script {name} {' ; '.join(body)}".rstrip()
+
+    def _known_script(self, choices: Choices) -> str:
+        """A script, mostly one that has been written."""
+        return choices.pick(self._scripts if self._scripts and choices.chance(85) else SCRIPTS)
 
     def _operation(self, choices: Choices, in_script: bool) -> str:
         number = choices.integer(0, 99)
@@ -127,7 +132,7 @@ class AREA:
     def _bare(self, choices: Choices, in_script: bool) -> str:
         name, ctx = self._fresh(choices), self._context(choices, in_script)
         if not in_script and choices.chance(70):
-            self._then = f"destructor {name} {choices.pick(SCRIPTS)}"
+            self._then = f"destructor {name} {self._known_script(choices)}"
         if choices.chance(20):
             return f"namedf {name} {ctx} 0 {choices.pick(TEXTS)} {choices.integer(0, 9)}"
         if choices.chance(3):
@@ -216,7 +221,7 @@ class AREA:
         return f"fill {name} {choices.integer(0, 9)} {choices.pick((65, 0, 97, 255, 195))}"
 
     def _destructor(self, choices: Choices, in_script: bool) -> str:
-        script = "-" if choices.chance(15) else choices.pick(SCRIPTS)
+        script = "-" if choices.chance(15) else self._known_script(choices)
         return f"destructor {self._some(choices, in_script)} {script}"
 
     def _freeing(self, choices: Choices, in_script: bool) -> str:

@@ -451,7 +451,7 @@ class Tree(Interpreter):
     def op_FREE(self, name: str) -> None:
         one = self._object(name)
         if one is not None and self._can_free(one.obj):
-            self.saw(f"FREE {self.name_of(t.TALLOC_FREE(one.obj))}")  # type: ignore[func-returns-value]  # None, that is
+            self.saw(f"FREE {self.name_of(t.TALLOC_FREE(one.obj))}")  # None, that is
 
     def op_children(self, name: str) -> None:
         one = self._object(name)
