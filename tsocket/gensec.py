@@ -284,7 +284,7 @@ class gensec_op(TALLOC_CTX):
     views: list[memoryview]  # what is still to be filled or written
     ret: int
     header: bytearray | None
-    token: bytearray | None
+    token: talloc_buffer | None
 
 
 def _begin(
@@ -354,12 +354,13 @@ def _token_next_vector(stream: tstream_context, state: Any, mem_ctx: TALLOC_CTX)
     if not 0 < size <= _TOKEN_MAX:
         set_errno(EMSGSIZE)
         return -1, None
-    try:
-        state.token = bytearray(size)
-    except MemoryError:
+    # A chunk: memory limits count it, and the system gives its pages when they are written to, not when a peer says so.
+    token = talloc_array(state, uint8_t, size)
+    if token is None:
         set_errno(ENOMEM)
         return -1, None
-    return 0, [state.token]
+    state.token = token
+    return 0, [token]
 
 
 def _token_read(subreq: tevent_req) -> None:
@@ -371,7 +372,10 @@ def _token_read(subreq: tevent_req) -> None:
         _fail(req, state, err)
         return
     assert state.token is not None
-    data = _protected(state.gensec, "unwrap", bytes(state.token))
+    token = bytes(state.token)
+    TALLOC_FREE(state.token)
+    state.token = None
+    data = _protected(state.gensec, "unwrap", token)
     if data is None:
         _fail(req, state, EIO)
         return

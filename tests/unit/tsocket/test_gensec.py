@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_get_size, talloc_new, talloc_parent, talloc_zero
+from talloc_py import (
+    TALLOC_CTX,
+    talloc_free,
+    talloc_get_size,
+    talloc_new,
+    talloc_parent,
+    talloc_set_memlimit,
+    talloc_total_size,
+    talloc_zero,
+)
 from tevent import (
     NT_STATUS_ACCESS_DENIED,
     NT_STATUS_INVALID_PARAMETER,
@@ -249,6 +258,17 @@ class TestRead:
         bench.write(bench.far, size.to_bytes(4, "big"))
         assert bench.read(bench.stream, 1)[0] == (-1, EMSGSIZE)
         assert bench.read(bench.stream, 1)[0] == (-1, EMSGSIZE)
+
+    def test_a_length_that_is_not_meant(self, bench: Bench) -> None:
+        """The longest token costs nothing before its bytes come, and a memory limit refuses it."""
+        bench.write(bench.far, (0x0FFFFFFF).to_bytes(4, "big") + b"x")
+        owner = talloc_new(bench.top)
+        talloc_set_memlimit(owner, 1 << 20)
+        req = tstream_readv_send(owner, bench.ev, bench.stream, [bytearray(1)])
+        assert tevent_req_poll(req, bench.ev)
+        assert tstream_readv_recv(req) == (-1, ENOMEM)
+        assert tstream_pending_bytes(bench.stream) == -1
+        assert talloc_total_size(bench.top) < 1 << 20
 
     def test_end_of_the_stream(self, bench: Bench) -> None:
         """Between tokens and within one it is EPIPE."""
