@@ -263,7 +263,7 @@ class simulation:
 
     def owns(self, ptr: TALLOC_CTX) -> bool:
         """Whether *ptr* lies below `top`: it belongs to the world, not to what is tested in it."""
-        return talloc_is_parent(self.top, ptr) != 0
+        return talloc_is_parent(ptr, self.top) != 0
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
@@ -317,17 +317,22 @@ class simulation:
                 same time come in any order, which is a choice.
 
         Returns:
-            A handle, to cancel it. If *ev* is freed before, it does not arrive.
+            A handle, to cancel it. It does not arrive if *ev* is freed before, or was already: devices also say
+            good-bye to each other from destructors.
+
+        Raises:
+            ValueError: *ev* is not of this world.
         """
         main = main_of(ev)
-        if main is None or main.additional_data is not self or not self.active:
-            raise ValueError("deliveries go to a living context of this world, while that is active")
+        if main is not None and main.additional_data is not self:
+            raise ValueError(f"{ev!r} is not of this world")
         due_us = self._now_us + max(delay_us, 0)
         if lane is not None:
             due_us = max([due_us, *(each.due_us for each in self.deliveries if each.lane == lane)])
         self._serial += 1
-        new = delivery(self, main, due_us, self._serial, fn, label, lane)
-        insort(self.deliveries, new)
+        new = delivery(self, main or ev, due_us, self._serial, fn, label, lane)
+        if self.active and main is not None and not main.gone:
+            insort(self.deliveries, new)
         return new
 
     def choose(self, n: int, label: str) -> int:
@@ -447,7 +452,7 @@ class simulation:
         other = self._other_context(ev)
         if other is not None:
             return 0 if tevent_loop_once(other) == 0 or not ev.gone else -1
-        next_us = self._next_time()
+        next_us = self._next_time(ev)
         if next_us is None:
             self.deadlocked = True
             self.tell(f"nothing is left that could happen; {self.outstanding_text()}")
@@ -533,10 +538,14 @@ class simulation:
             times.append(self._now_us + left[0] * 1000000 + left[1])
         return min(times, default=None)
 
-    def _next_time(self) -> int | None:
-        """When something happens next in the whole world; None: never."""
-        self._idle_contexts()
-        times = [self._next_time_of(ev) for ev in self.contexts]
+    def _next_time(self, waiting: tevent_context | None = None) -> int | None:
+        """
+        When something happens next in the world, in microseconds since the epoch; None: never.
+
+        Asked in an iteration of *waiting*. Another context whose handler runs just now can do nothing before that ends.
+        """
+        able = self._idle_contexts() + ([] if waiting is None else [waiting])
+        times = [self._next_time_of(ev) for ev in able]
         return min((time for time in times if time is not None), default=None)
 
     # -- telling ------------------------------------------------------------------------------------------------------

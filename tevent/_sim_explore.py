@@ -7,7 +7,10 @@ From an order that was run those that depart from it at one later point are made
 Those with few departures come first: few bugs need more than two (the observation behind delay-bounded scheduling,
 Emmi, Qadeer and Rakamarić 2011), and a search that is cut short has then seen the likely ones.
 
-Cost: as many runs as there are orders, or `runs_max`.
+Where the search was cut short, some orders that dice have chosen are run too, for what hides deep; of one that fails
+the needless departures are taken away again.
+
+Cost: as many runs as there are orders, or `runs_max` and `samples`.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ _SHRINKS_MAX = 500
 
 
 class world_options(TypedDict, total=False):
-    """What `explore` hands on to each `simulation`."""
+    """What `explore` hands on to each `simulation`; described there."""
 
     start: timeval
     faults: Mapping[int | str, Any]
@@ -62,7 +65,7 @@ class exploration:
 
 
 def explore(
-    run: runner, *, runs_max: int = 2000, points_max: int = 100, **options: Unpack[world_options]
+    run: runner, *, runs_max: int = 2000, points_max: int = 100, samples: int = 100, **options: Unpack[world_options]
 ) -> exploration:
     """
     Run a test in all orders, up to a bound.
@@ -75,6 +78,8 @@ def explore(
 
         points_max: Only the first so many choice points of a run are varied.
 
+        samples: So many orders are thrown with dice where those that were run are not all.
+
         options: For the worlds, see `simulation`.
 
     Raises:
@@ -83,11 +88,18 @@ def explore(
     """
     orders = order_search(points_max)
     while orders.waiting and orders.runs < runs_max:
-        this = _attempt(run, orders.take(), options)
+        asked = orders.take()
+        this = _attempt(run, simulation(replay=asked, **options))
         if this.error is not None:
             _raise_simplest(run, this, orders.runs, options)
-        orders.add(this.asked, this.points)
-    return exploration(orders.runs, orders.complete)
+        orders.add(asked, this.points)
+    if orders.complete:
+        return exploration(orders.runs, True)
+    for seed in range(samples):
+        this = _attempt(run, simulation(seed, **options))
+        if this.error is not None:
+            _raise_simplest(run, this, orders.runs + seed + 1, options)
+    return exploration(orders.runs + samples, False)
 
 
 class order_search:
@@ -122,14 +134,12 @@ class order_search:
 
 
 class _attempt:
-    """One run: the order that was asked for, what there was to choose, and how it ended."""
+    """One run: what there was to choose, and how it ended."""
 
-    __slots__ = ("asked", "error", "points")
+    __slots__ = ("error", "points")
 
-    def __init__(self, run: runner, asked: order, options: world_options) -> None:
-        self.asked: order = asked
+    def __init__(self, run: runner, world: simulation) -> None:
         self.error: Exception | None = None
-        world = simulation(replay=asked, **options)
         try:
             with world:
                 run(world)
@@ -163,7 +173,7 @@ def _raise_simplest(run: runner, failed: _attempt, runs: int, options: world_opt
                 continue
             tried.add(tuple(simpler))
             left -= 1
-            again = _attempt(run, simpler, options)
+            again = _attempt(run, simulation(replay=simpler, **options))
             if type(again.error) is type(failed.error) and _size(again.order) < _size(best.order):
                 best = again
                 better = True
