@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """
-What every stream and every datagram socket must do: conformance suites for backends.
+Tests of code that uses tsocket: a simulated network, and conformance suites for backends.
+
+A `network` lives in a `tevent.testing.simulation`: streams, datagram sockets, listeners, latency, and whatever goes
+wrong in a network, in virtual time and with every choice repeatable.  What it can do is told in `tsocket._simnet`.
+
+The suites say what every stream and every datagram socket must do:
 
     from tsocket.testing import check_tstream
 
@@ -25,6 +30,9 @@ from . import _check_dgram, _check_stream
 from ._check_dgram import dgram_bench, dgram_traits
 from ._check_kit import outcome, run_check, stepped_loop
 from ._check_stream_kit import stream_bench, stream_traits
+from ._simnet import listening, network
+from ._simnet_loop import simulated_loop
+from ._simnet_plan import fault, link, outage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +51,13 @@ __all__ = [
     "check_tdgram",
     "check_tstream",
     "dgram_traits",
+    "fault",
+    "link",
+    "listening",
+    "network",
+    "outage",
     "outcome",
+    "simulated_loop",
     "stepped_loop",
     "stream_traits",
 ]
