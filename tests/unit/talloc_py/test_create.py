@@ -461,7 +461,7 @@ class TestTypes:
         assert info_of(odd).size == 8
         assert info_of(Evaluated).size == 8
 
-    @pytest.mark.parametrize("bad", [1, "int", None, int | str, int | str | None, list[int], typing.Union])
+    @pytest.mark.parametrize("bad", [1, "int", None, int | str, int | str | None, list[int], typing.Literal])
     def test_what_is_no_type(self, bad):
         """A TypeError."""
         for call in (t.talloc, t.talloc_zero, t.talloc_set_type):
