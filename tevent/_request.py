@@ -394,25 +394,25 @@ def new_operation(
     Raises:
         TypeError: *ev* is no context, or *target* not what *op* works on.
     """
+    parent: Any
     try:
+        # A context that nobody watches is alive.
         if (
             type(ev) is not tevent_context
-            or ev._talloc_chunk.obj is not ev
+            or not ev.im_plain
             or type(target) is not op.target
             or target._talloc_chunk.obj is not target
         ):
             raise AttributeError
-    except AttributeError:  # a copy was never a chunk
+        parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none
+        if parent.obj is not mem_ctx or parent.extra is not None:
+            raise AttributeError
+    except Exception:  # a copy was never a chunk; a user's __getattr__ raises anything
         if not (check_context(ev) and op.check(target)):
             return None
+        parent = None
     req: tevent_req = _allocate(tevent_req)
-    parent: Any
-    try:
-        parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        plain = parent.obj is mem_ctx and parent.extra is None
-    except Exception:  # None, or whatever a user's __getattr__ raises
-        plain, parent = False, None
-    if plain:
+    if parent is not None:
         header = chunk()
         req._talloc_chunk = header  # type: ignore[misc]
         header.obj = req
@@ -790,9 +790,8 @@ def leave_when_freed(req: tevent_req) -> int:
     """The destructor of an operation that was received, and holds its place in a queue until it is freed."""
     queue = req.q_queue
     if queue is not None:
-        if queue.last is req and queue.first is req and not trace.request_watchers and req.op_ev.im_plain:
-            queue.first = None
-            queue.last = None
+        if queue.first is queue.last and not trace.request_watchers and req.op_ev.im_plain:
+            queue.first = queue.last = None
         else:
             queue.leave(req)
     return 0

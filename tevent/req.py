@@ -41,7 +41,7 @@ from ._request import (
     state_of,
     tevent_req,
 )
-from .context import tevent_context, tevent_loop_once
+from .context import loop_unwatched, tevent_context, tevent_loop_once
 from .timed import tevent_add_timer
 
 TYPE_CHECKING = False
@@ -486,7 +486,8 @@ def tevent_req_poll(req: tevent_req, ev: tevent_context) -> bool:
     if not is_request(req) or not check_context(ev):
         return False
     while req.status == IN_PROGRESS:
-        if tevent_loop_once(ev) != 0:
+        quietly = ev.lean and ev.level == 0 and not trace.request_watchers
+        if (loop_unwatched(ev, req) if quietly else tevent_loop_once(ev)) != 0:
             return False
         if not is_request(req):
             return False

@@ -417,6 +417,12 @@ def writev_over(req: tevent_req) -> None:
         if stream.monitor_req is not None:
             fail_monitor(stream, req.op_err)
         over(req)
+    elif req.rare is None and not trace.request_watchers:
+        # conclude(), spelled out
+        req.status = DONE
+        fn = req.fn
+        if fn is not None:
+            fn(req)
     else:
         conclude(req, DONE)
 
@@ -466,26 +472,31 @@ def _int32(error: int) -> int:
 
 def int_recv(req: tevent_req, op: operation) -> tuple[int, int]:
     """The result of *req*, a request of the kind *op*, which is received by this."""
-    if type(req) is not tevent_req or req._talloc_chunk.obj is not req:
-        if not is_request(req):
-            return _EIO
+    try:
+        header = req._talloc_chunk
+        if (
+            req.op is op
+            and req.status == DONE
+            and req.rare is None
+            and req.im_ev is None
+            and header.child is None
+            and header.obj is req
+            and not trace.request_watchers
+        ):
+            # What receive() comes to for a request that has nothing left.
+            req.op = None
+            req.kind = op
+            req.status = RECEIVED
+            header.destructor = op.farewell
+            return req.op_ret, 0
+    except AttributeError:  # no request, or a copy of one
+        pass
+    if not is_request(req):
+        return _EIO
     if req.op is not op:
         mismatch(req, op)
         return _EIO
     header = req._talloc_chunk
-    if (
-        req.status == DONE
-        and req.rare is None
-        and req.im_ev is None
-        and header.child is None
-        and not trace.request_watchers
-    ):
-        # What receive() comes to for a request that has nothing left.
-        req.op = None
-        req.kind = op
-        req.status = RECEIVED
-        header.destructor = op.farewell
-        return req.op_ret, 0
     result = (req.op_ret, 0) if req.status == DONE else failure_of(req)
     receive(req)
     header.destructor = farewell(req)

@@ -15,7 +15,7 @@ import errno
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
 
-from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
+from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
 from tevent import get_errno, set_errno
 from tevent._request import schedule
 from tevent.context import tevent_context
@@ -108,7 +108,14 @@ class tstream_bsd(TALLOC_CTX):
         if fd != -1:
             self.fd = -1
             _sys.close(fd)  # first: the warning may be an exception
-            warn(f"unfreed stream on descriptor {fd}", ResourceWarning, stacklevel=2, source=self)
+            made = location_text(self.stream.created)
+            warn(
+                f"unfreed stream on descriptor {fd}, made at {made}: it was dropped without tstream_disconnect_send() "
+                f"and without talloc_free(); do one of these, or give it an owner that is freed",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
 
     # -- waiting ------------------------------------------------------------------------------------------------------
 
@@ -178,9 +185,17 @@ class tstream_bsd(TALLOC_CTX):
             later(req, done, -1, self.error)
             return True
         ev = req.op_ev
-        if (at_once or self.optimize) and self._read(req):
-            schedule(req, ev, done)
-            return True
+        if at_once or self.optimize:
+            # _read(), spelled out
+            try:
+                count = _sys.readv(self.fd, req.op_vector)
+            except OSError as error:
+                over = self._stuck(req, error)
+            else:
+                over = count == req.op_left or self._moved(req, count)
+            if over:
+                schedule(req, ev, done)
+                return True
         fde = self.fde
         # There is an fd event where there is a context of it.
         if self.ev is not ev or fde.event_ctx is None or not fde.flags & _READ:  # type: ignore[union-attr]
@@ -198,17 +213,25 @@ class tstream_bsd(TALLOC_CTX):
         if stream.write_req is not None or stream.disconnect_req is not None:
             refuse_busy(stream)
         stream.write_req = req
-        req.op_done = writev_over
         if self.error:
             later(req, writev_over, -1, self.error)
-        elif self._write(req):
-            schedule(req, req.op_ev, writev_over)
+            return True
+        # _write(), spelled out for what happens nearly always: the system takes everything.
+        try:
+            count = _sys.writev(self.fd, req.op_vector)
+        except OSError as error:
+            over = self._stuck(req, error)
         else:
-            err = self._wait(req.op_ev, _WRITE)
-            if err:
-                later(req, writev_over, -1, err)
-            else:
-                self.writer = req
+            over = count == req.op_left or self._moved(req, count)
+        if over:
+            schedule(req, req.op_ev, writev_over)
+            return True
+        req.op_done = writev_over
+        err = self._wait(req.op_ev, _WRITE)
+        if err:
+            later(req, writev_over, -1, err)
+        else:
+            self.writer = req
         return True
 
     def _will_tell(self, events: int) -> bool:
@@ -226,14 +249,7 @@ class tstream_bsd(TALLOC_CTX):
             count = _sys.readv(self.fd, req.op_vector)
         except OSError as error:
             return self._stuck(req, error)
-        left = req.op_left - count
-        if left == 0:
-            return True
-        if count == 0:
-            return self._failed(req, EPIPE)
-        req.op_left = left
-        advance(req.op_vector, count)
-        return False
+        return count == req.op_left or self._moved(req, count)
 
     def _write(self, req: tevent_req) -> bool:
         """One ``writev``; the result is like that of `_read`."""
@@ -241,12 +257,13 @@ class tstream_bsd(TALLOC_CTX):
             count = _sys.writev(self.fd, req.op_vector)
         except OSError as error:
             return self._stuck(req, error)
-        left = req.op_left - count
-        if left == 0:
-            return True
+        return count == req.op_left or self._moved(req, count)
+
+    def _moved(self, req: tevent_req, count: int) -> bool:
+        """Some bytes of the vector were moved, but not all: True if there were none, which is the end of the stream."""
         if count == 0:
             return self._failed(req, EPIPE)
-        req.op_left = left
+        req.op_left -= count
         advance(req.op_vector, count)
         return False
 
@@ -333,7 +350,14 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tstream_bsd) -> 
     """The handler of the fd event: at most one operation goes on at a time, a write before a read."""
     reader = bsd.reader
     if flags == _READ and reader is not None and not bsd.error:
-        if bsd._read(reader):
+        # _read(), spelled out
+        try:
+            count = _sys.readv(bsd.fd, reader.op_vector)
+        except OSError as error:
+            over = bsd._stuck(reader, error)
+        else:
+            over = count == reader.op_left or bsd._moved(reader, count)
+        if over:
             bsd.reader = None
             done = reader.op_done
             done(reader)

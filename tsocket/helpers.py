@@ -16,7 +16,7 @@ from errno import EINVAL, EIO, ENOMEM
 
 from talloc_py._chunk import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
-from tevent import get_errno
+from tevent import get_errno, trace
 from tevent._request import DONE, USER_ERROR, conclude, finish_again, new_operation, operation, schedule, tevent_req
 from tevent.context import tevent_context
 from tevent.immediate import tevent_immediate
@@ -129,7 +129,14 @@ def _pdu_read(req: tevent_req) -> None:
         req.op_next = None
         req.op_private = None
         req.op_ret = req.op_total
-        conclude(req, DONE)
+        if req.rare is None and not trace.request_watchers:
+            # conclude(), spelled out
+            req.status = DONE
+            fn = req.fn
+            if fn is not None:
+                fn(req)
+        else:
+            conclude(req, DONE)
     elif err != _STARTED:
         req.error = err
         conclude(req, USER_ERROR)
