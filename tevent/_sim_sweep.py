@@ -43,6 +43,7 @@ __all__ = [
     "sweep_orders",
     "sweep_recv",
     "sweep_result",
+    "sweep_stall",
     "sweep_timeout",
 ]
 
@@ -149,7 +150,7 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
         options: See `sweep_options`.
 
     The kinds of disturbance are those of `sweep_free`, `sweep_free_parent`, `sweep_cancel`, `sweep_timeout`,
-    `sweep_errors`, `sweep_orders`, and, where the option *recv* is given, `sweep_recv`.
+    `sweep_stall`, `sweep_errors`, `sweep_orders`, and, where the option *recv* is given, `sweep_recv`.
 
     After each run this must hold: the callback ran exactly once, or, once the request was freed, never; no exception
     has left the loop, a free, or a destructor (the use of a freed chunk is one); the request has ended, unless it was
@@ -161,7 +162,7 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
             tells the story.
         ValueError: There is no case named *only*.
     """
-    return _sweep("sweep", list(_KINDS), start, finish, options)
+    return _sweep("sweep", [*_KINDS, "orders"], start, finish, options)
 
 
 def sweep_free(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
@@ -182,6 +183,16 @@ def sweep_cancel(start: starter, finish: finisher | None = None, **options: Unpa
 def sweep_timeout(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
     """Let the time of the request be over before each of its steps; for the rest see `sweep`."""
     return _sweep("sweep_timeout", ["timeout"], start, finish, options)
+
+
+def sweep_stall(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
+    """
+    Let the whole process stand still before each step of the request, until all that is under way has arrived.
+
+    All timers are due then too, and run first, as in C: what came in time meets a request that has given up. For the
+    rest see `sweep`.
+    """
+    return _sweep("sweep_stall", ["stall"], start, finish, options)
 
 
 def sweep_errors(start: starter, finish: finisher | None = None, **options: Unpack[sweep_options]) -> sweep_result:
@@ -261,6 +272,14 @@ def _timeout_cases(base: run) -> list[case]:
     ]
 
 
+def _stall_cases(base: run) -> list[case]:
+    return [
+        each
+        for step in range(_steps(base))
+        for each in _both(f"stall at step {step}", step=step, act=run.stall, must_end=base.plan.ends)
+    ]
+
+
 def _error_cases(base: run) -> list[case]:
     return [
         each
@@ -286,6 +305,7 @@ _KINDS: Final[dict[str, Callable[[run], list[case]]]] = {
     "parent": _parent_cases,
     "cancel": _cancel_cases,
     "timeout": _timeout_cases,
+    "stall": _stall_cases,
     "errors": _error_cases,
     "recv": _recv_cases,
 }
@@ -299,7 +319,9 @@ def _steps(base: run) -> int:
 def _operations(base: run) -> list[int]:
     """The numbers of the operations that are to fail."""
     return [
-        number for number, (name, fails) in enumerate(base.world.operations) if fails and base.plan.operations(name)
+        number
+        for number, (name, fails) in enumerate(base.world.operations)
+        if fails and number >= base.first_operation and base.plan.operations(name)
     ]
 
 

@@ -30,6 +30,7 @@ from ._sim_sweep import (
     sweep_orders,
     sweep_recv,
     sweep_result,
+    sweep_stall,
     sweep_timeout,
 )
 
@@ -52,6 +53,7 @@ __all__ = [
     "sweep_orders",
     "sweep_recv",
     "sweep_result",
+    "sweep_stall",
     "sweep_timeout",
     "take_stock",
     "world_options",
