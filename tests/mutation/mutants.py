@@ -39,7 +39,7 @@ ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 #: A comparison with one of these is its own negation when it is changed.
 NEGATED = (ast.Eq, ast.NotEq, ast.Is, ast.IsNot, ast.In, ast.NotIn)
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-LISTS_OF_NAMES = ("__all__", "__slots__", "__match_args__")
+LEFT_OUT = ("__all__", "__slots__", "__match_args__", "TYPE_CHECKING")
 
 
 class Mutant(NamedTuple):
@@ -83,7 +83,7 @@ class _Finder:
         """What can be changed in statements."""
         for node in nodes:
             is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-            if is_text or isinstance(node, ast.Import | ast.ImportFrom) or self._is_names(node):
+            if is_text or isinstance(node, ast.Import | ast.ImportFrom) or self._is_left_out(node):
                 continue
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 yield from self.walk(node.orelse, function)
@@ -98,9 +98,9 @@ class _Finder:
                 yield from self.walk(node.body, function)
 
     @staticmethod
-    def _is_names(node: ast.AST) -> bool:
-        """Whether it is a list of names."""
-        return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in LISTS_OF_NAMES
+    def _is_left_out(node: ast.AST) -> bool:
+        """Whether it is a list of names, or only for type checkers."""
+        return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in LEFT_OUT
 
     @staticmethod
     def _parts(node: ast.stmt) -> Iterable[ast.AST]:

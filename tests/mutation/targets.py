@@ -35,7 +35,7 @@ TARGETS: tuple[Target, ...] = (
         _all("talloc_py/*.py"),
         (
             _examples("tree", "frames"),
-            _all("tests/unit/talloc_py/test_*.py"),
+            _all("tests/unit/talloc_py/test_*.py", "tests/unit/test_exports.py"),
             _examples("requests", "streams"),
             _all("tests/property/talloc_py/test_*.py"),
         ),
