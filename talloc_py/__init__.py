@@ -7,6 +7,7 @@ One name to one name as in talloc.h. This module only re-exports.
 
 from __future__ import annotations
 
+from ._sys import debug_settings
 from .core import (
     TALLOC_CTX,
     TALLOC_FREE,
@@ -223,3 +224,8 @@ __all__ = [
     "uint64_t",
     "uint8_t",
 ]
+
+if debug_settings:
+    from .diagnostics import remember_births
+
+    remember_births()

@@ -339,14 +339,10 @@ def bad_chunk(ptr: object) -> chunk | None:
             f"{type(ptr).__name__} object at {id(ptr):#x} was not made by a talloc function",
         )
         return None
-    where = location_text(freed_at(c))
-    made = getattr(ptr, birthplaces[type(ptr)], None) if type(ptr) in birthplaces else None
-    born = f", made at {location_text(made)}" if made else ""
-    _abort.log(f"talloc: access after free error - first free may be at {where}\n")
-    _abort.abort(
-        "Bad talloc magic value - access after free",
-        f"chunk '{name_of(c) or 'UNNAMED'}' was freed at {where}{born}",
-    )
+    from ._misuse import after_free
+
+    _abort.log(f"talloc: access after free error - first free may be at {location_text(freed_at(c))}\n")
+    _abort.abort("Bad talloc magic value - access after free", after_free(c, ptr))
     return None
 
 

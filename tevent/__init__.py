@@ -8,6 +8,8 @@ All public names are here; the modules behind them follow the files of lib/teven
 from __future__ import annotations
 
 # These add their backends to the registry.
+from talloc_py._sys import debug_settings
+
 from . import epoll as epoll
 from . import standard as standard
 from .abort import tevent_abort, tevent_abort_error, tevent_common_check_double_free, tevent_set_abort_fn
@@ -598,3 +600,8 @@ __all__ = [
     "tevent_wrapper_ops",
     "timeval",
 ]
+
+if debug_settings:
+    from .diagnostics import switch_on_by
+
+    switch_on_by(debug_settings)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 
-from talloc_py.core import TALLOC_CTX, bad_chunk
+from talloc_py.core import TALLOC_CTX, bad_chunk, location_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -291,13 +291,30 @@ class tevent_context(TALLOC_CTX):
         # Half-made or freed: nothing to tell. Else the descriptors of the backend have nobody who will close them.
         if getattr(self, "gone", True):
             return
-        warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
+        warn(
+            f"unclosed {self!r}, made at {location_text(self.created)}{_waiting_on(self)}: it was dropped without "
+            f"talloc_free(); free it, or give it an owner that is freed",
+            ResourceWarning,
+            source=self,
+        )
         if self.wakeup_fde is not None:
             close_wakeup(self)
 
 
 #: The number of seconds, and of the marker's microseconds, that stands for "no limit".
 NEVER_ENDING = 2147483647
+
+
+def _waiting_on(ev: tevent_context) -> str:
+    """The events that go down with a context, for its last message."""
+    kinds = (
+        ("fd event", sum(1 for fde in ev.fd_events if fde is not ev.wakeup_fde)),
+        ("timer", len(ev.timer_events)),
+        ("immediate", len(ev.immediate_events)),
+        ("signal event", len(ev.signal_events)),
+    )
+    found = [f"{count} {what}{'s' if count > 1 else ''}" for what, count in kinds if count]
+    return f", with {' and '.join(found)} that will not run any more" if found else ""
 
 
 def close_wakeup(ev: tevent_context) -> None:

@@ -9,7 +9,8 @@ Cost: nothing until something is wrong.
 
 from __future__ import annotations
 
-from talloc_py.core import abort_errors, being_freed, chunk_of
+from talloc_py._chunk import caller_outside
+from talloc_py.core import abort_errors, being_freed, chunk_of, location_text, name_of
 
 from .debug import TEVENT_DEBUG_FATAL, tevent_debug
 
@@ -68,11 +69,16 @@ def tevent_abort(ev: tevent_context | None, reason: str) -> None:
 
     C: ``void tevent_abort(struct tevent_context *ev, const char *reason)``
     """
+    abort_about(ev, reason, "")
+
+
+def abort_about(ev: tevent_context | None, reason: str, detail: str) -> None:
+    """`tevent_abort`; *detail* is what the default error says beyond C's reason."""
     if ev is not None:
         tevent_debug(ev, TEVENT_DEBUG_FATAL, "abort: %s\n", reason)
     fn = _state.fn
     if fn is None:
-        raise tevent_abort_error(reason)
+        raise tevent_abort_error(f"{reason}: {detail}" if detail else reason)
     fn(reason)
 
 
@@ -90,4 +96,28 @@ def tevent_common_check_double_free(ptr: TALLOC_CTX, reason: str) -> None:
     parent = c.parent
     if parent is not None and being_freed(parent):
         return
-    tevent_abort(None, reason)
+    abort_about(None, reason, freed_in_handler(ptr))
+
+
+def free_later(event: TALLOC_CTX) -> int:
+    """What the destructor of an event answers whose handler runs: -1. Where the free was called is remembered."""
+    c = event._talloc_chunk
+    if getattr(c, "lasti", None) is None:
+        c.lasti = caller_outside("talloc_py", "tevent", "tsocket")  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # unset while it lives
+    return -1
+
+
+def freed_in_handler(event: TALLOC_CTX) -> str:
+    """One sentence about an event that was freed by its handler, which still runs, and is used once more."""
+    from talloc_py._misuse import asked_by, made_at
+
+    c = event._talloc_chunk
+    function, place = asked_by()
+    born = made_at(c, event)
+    made = f", made at {born}," if born else ""
+    where = getattr(c, "lasti", None)
+    first = f" at {location_text(where)}" if isinstance(where, tuple) else ""
+    return (
+        f"chunk '{name_of(c)}'{made} was freed{first} while its handler runs, goes when that returns, and is used "
+        f"again by {function}() at {location_text(place)}; a handler that frees its event must forget it"
+    )

@@ -12,11 +12,11 @@ from __future__ import annotations
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 
 from talloc_py._chunk import birthplaces, caller
-from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
+from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors, location_text
 
 from . import _sys
 from ._base import TAG_MASK, check_context, check_handler, handler_name_of, tevent_context, wrong_type
-from .abort import tevent_abort, tevent_common_check_double_free
+from .abort import free_later, tevent_abort, tevent_common_check_double_free
 from .immediate import free_after_handler
 from .trace import (
     TEVENT_EVENT_TRACE_ATTACH,
@@ -135,8 +135,12 @@ class tevent_fd(TALLOC_CTX):
 
     def __del__(self) -> None:
         if getattr(self, "close_fn", None) is _auto_close and not self.destroyed:
+            made = location_text(getattr(self, "created", None))
             warn(
-                f"unclosed {self!r} with auto close: it was dropped without talloc_free()", ResourceWarning, source=self
+                f"unclosed {self!r} with auto close, made at {made}: it was dropped without talloc_free(); free it, or "
+                f"give it an owner that is freed",
+                ResourceWarning,
+                source=self,
             )
 
 
@@ -312,7 +316,7 @@ def tevent_common_fd_destructor(fde: tevent_fd) -> int:
             fd, fde.fd = fde.fd, -1
             fde.close_fn = None
             close_fn(ev, fde, fd, fde.private_data)
-    return -1 if fde.busy else 0
+    return free_later(fde) if fde.busy else 0
 
 
 birthplaces[tevent_fd] = "created"

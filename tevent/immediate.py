@@ -12,7 +12,7 @@ from __future__ import annotations
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
 from ._base import TAG_MASK, check_context, check_handler, handler_name_of, tevent_context, wrong_type
-from .abort import tevent_abort, tevent_common_check_double_free
+from .abort import abort_about, free_later, freed_in_handler, tevent_abort, tevent_common_check_double_free
 from .debug import TEVENT_DEBUG_TRACE, tevent_debug
 from .trace import (
     TEVENT_EVENT_TRACE_ATTACH,
@@ -355,7 +355,7 @@ def _destroy_immediate(im: tevent_immediate) -> int:
             tevent_common_immediate_cancel(im)
         finally:
             im.destroyed = True
-    return -1 if im.busy else 0
+    return free_later(im) if im.busy else 0
 
 
 library_destructors.add(_destroy_immediate)
@@ -471,7 +471,7 @@ def tevent_common_immediate_cancel(im: tevent_immediate) -> None:
     One that was freed in its own handler goes to the abort function.
     """
     if im.destroyed:
-        tevent_abort(im.im_ev, "tevent_immediate use after free")
+        abort_about(im.im_ev, "tevent_immediate use after free", freed_in_handler(im))
         return
     if im.threaded:
         tevent_abort(im.im_ev, "tevent_immediate is being scheduled by a thread")

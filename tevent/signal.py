@@ -20,7 +20,7 @@ from talloc_py.core import TALLOC_CTX, attach, library_destructors, talloc_free
 from . import _sys
 from ._base import TAG_MASK, check_context, check_handler, handler_name_of, loop_state, wrong_type
 from ._sigcount import collect, install, look, may_install, state, uninstall
-from .abort import tevent_abort, tevent_common_check_double_free
+from .abort import free_later, tevent_abort, tevent_common_check_double_free
 from .common import tevent_common_wakeup_init
 from .errno import set_errno
 from .fd import TEVENT_FD_READ, tevent_add_fd
@@ -276,7 +276,7 @@ def _signal_destructor(se: tevent_signal) -> int:
             finally:
                 _detach(se, ev)
     if se.busy:
-        return -1
+        return free_later(se)
     se.wrapper = None
     return 0
 

@@ -111,7 +111,11 @@ class tevent_thread_proxy(TALLOC_CTX):
     def __del__(self) -> None:
         if getattr(self, "write_fd", -1) == -1:
             return
-        warn(f"unclosed {self!r}: it was dropped without talloc_free()", ResourceWarning, source=self)
+        warn(
+            f"unclosed {self!r}: it was dropped without talloc_free(); free it, or the context that it belongs to",
+            ResourceWarning,
+            source=self,
+        )
         _sys.close(self.read_fd)
         _sys.close(self.write_fd)
 

@@ -14,12 +14,12 @@ from heapq import heappop, heappush
 from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and 40 times faster than inspect
 
 from talloc_py._chunk import birthplaces, caller, chunk
-from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
+from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors, location_text
 
 from . import _sys
 from ._base import NEVER_ENDING, TAG_MASK, check_context, check_handler, handler_name_of, tevent_context, wrong_type
 from ._timerheap import KEY_SHIFT
-from .abort import tevent_abort, tevent_common_check_double_free
+from .abort import abort_about, free_later, freed_in_handler, tevent_abort, tevent_common_check_double_free
 from .debug import TEVENT_DEBUG_TRACE, tevent_debug
 from .trace import (
     TEVENT_EVENT_TRACE_ATTACH,
@@ -519,12 +519,20 @@ def tevent_update_timer(te: tevent_timer, next_event: timeval) -> None:
     _check_timeval(next_event, "next_event")
     ev = te.event_ctx
     if ev is None or te.state:
-        tevent_abort(ev, "tevent_timer use after free")
+        abort_about(ev, "tevent_timer use after free", _why_dead(te))
         return
     _detach(ev, te)
     _insert(ev, te, next_event, False)
     for told in when_moved:
         told(ev)
+
+
+def _why_dead(te: tevent_timer) -> str:
+    """What has become of a timer that cannot be moved any more."""
+    if te.busy and te.state & _FREED:
+        return freed_in_handler(te)
+    what = "its handler runs, and it goes when that returns" if te.busy else "its context is gone"
+    return f"{te!r}, made at {location_text(te.created)}: {what}; add a new one with tevent_add_timer()"
 
 
 #: Backends whose waiting is done elsewhere: what to call with a context of which a timer was moved.
@@ -552,7 +560,7 @@ def _destroy_timer(te: tevent_timer) -> int:
         if ev.verbose:
             tevent_debug(ev, TEVENT_DEBUG_TRACE, 'Destroying timer event %s "%s"\n', te, te.handler_name)
         _detach(ev, te)
-    return -1 if te.busy else 0
+    return free_later(te) if te.busy else 0
 
 
 birthplaces[tevent_timer] = "created"

@@ -19,7 +19,7 @@ from talloc_py.core import TALLOC_CTX, caller, library_destructors, location_tex
 from talloc_py.names import talloc_get_name
 
 from ._base import check_context, main_of, tevent_context, update_lean, update_plain, wrong_type
-from .abort import tevent_abort, tevent_common_check_double_free
+from .abort import free_later, tevent_abort, tevent_common_check_double_free
 from .backend import tevent_ops
 from .context import new_context
 from .debug import TEVENT_DEBUG_FATAL, TEVENT_DEBUG_TRACE, tevent_debug
@@ -393,7 +393,7 @@ def _wrapper_destructor(wrap_ev: tevent_context) -> int:
         tevent_common_check_double_free(wrap_ev, "tevent_context wrapper double free")
     glue.destroyed = True
     if glue.busy:
-        return -1
+        return free_later(wrap_ev)
     wrap_ev.gone = True
     main_ev = glue.main_ev
     if main_ev is None:

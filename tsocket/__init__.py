@@ -7,6 +7,7 @@ One name to one name as in tsocket.h, tsocket_internal.h and async_sock.h. This 
 
 from __future__ import annotations
 
+from talloc_py._sys import debug_settings
 from tevent.errno import get_errno, set_errno
 
 from .address import (
@@ -669,3 +670,8 @@ __all__ = [
     "writev_recv",
     "writev_send",
 ]
+
+if debug_settings:
+    from .diagnostics import explain_busy
+
+    explain_busy()

@@ -16,7 +16,7 @@ from _warnings import warn  # what warnings.warn is, also while the interpreter 
 from errno import EINVAL, EMSGSIZE, ENOMEM, ENOTCONN
 
 from talloc_py._chunk import talloc_buffer
-from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors
+from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
 from tevent._request import schedule
 from tevent.errno import get_errno, set_errno
 from tevent.fd import (
@@ -107,7 +107,16 @@ class tdgram_bsd(TALLOC_CTX):
         fd = getattr(self, "fd", -1)
         if fd != -1:
             self._close_descriptor()  # first: the warning may be an exception
-            warn(f"unfreed datagram socket on descriptor {fd}", ResourceWarning, 1, self)
+            above = self._talloc_chunk.parent
+            made = None if above is None else getattr(above.obj, "created", None)
+            warn(
+                f"unfreed datagram socket on descriptor {fd}, made at {location_text(made)}: it was dropped without "
+                f"tdgram_disconnect_send() and without talloc_free(); do one of these, or give it an owner that is "
+                f"freed",
+                ResourceWarning,
+                1,
+                self,
+            )
 
     # -- the descriptor -----------------------------------------------------------------------------------------------
 

@@ -72,7 +72,7 @@ class TestDoubleFree:
 
         tevent_schedule_immediate(im, epoll_ev, handler, None)
         assert tevent_loop_once(epoll_ev) == 0
-        assert [str(error) for error in caught] == ["tevent_immediate double free"]
+        assert [str(error).partition(":")[0] for error in caught] == ["tevent_immediate double free"]
         assert im._talloc_chunk.obj is None
 
     def test_fine_below_a_parent_that_is_freed(self, top: TALLOC_CTX, aborts: list[str]) -> None:
