@@ -476,6 +476,10 @@ static void debug(void *context, enum tevent_debug_level level, const char *form
 	}
 }
 
+/* Newer than Debian's library, which has no such limit. */
+enum tevent_debug_level tevent_set_max_debug_level(struct tevent_context *ev, enum tevent_debug_level max_level)
+	__attribute__((weak));
+
 static void op_debug(int argc, char **argv)
 {
 	struct thing *ev = context_get(argv[1], false);
@@ -485,6 +489,9 @@ static void op_debug(int argc, char **argv)
 		errno = 0;
 		ret = tevent_set_debug(ev->ptr, strcmp(argv[2], "off") == 0 ? NULL : debug, ev);
 		saw("debug %s %d %d", argv[1], ret, ret == -1 ? errno : 0);
+		if (tevent_set_max_debug_level != NULL && strcmp(argv[2], "off") != 0) {
+			tevent_set_max_debug_level(ev->ptr, TEVENT_DEBUG_TRACE);
+		}
 	}
 }
 
