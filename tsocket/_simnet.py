@@ -268,18 +268,29 @@ class network:
         self._counts[name, what] = number + 1
         return number
 
-    def ask(self, name: str, what: str, *, fails: bool = True) -> fault | None:
-        """What goes wrong with the *what* that the socket called *name* does now; the world is asked first."""
+    def ask(self, name: str, what: str, owner: TALLOC_CTX | None, *, fails: bool = True) -> fault | None:
+        """
+        What goes wrong with the *what* that the socket called *name* does now; the world is asked first.
+
+        Args:
+            name: The name of the socket.
+
+            what: As for a `fault`.
+
+            owner: Whose operation it is. What belongs to the world, such as a server that a test has put there, is not
+                among what a sweep lets fail.
+
+            fails: Whether an errno is something that it can fail with.
+        """
         number = self.count(name, what)
-        answer = self.world.fault(f"{name}: {what}", fails=fails)
+        ours = owner is None or not self.world.owns(owner)
+        answer = self.world.fault(f"{name}: {what}", fails=fails and ours)
         if isinstance(answer, fault):
             return answer
         if isinstance(answer, int):
             return fault(name, what, number, error=errorcode[answer])
         if answer is not None:
-            raise TypeError(
-                f"the network knows errnos and faults, not {answer!r}, which the world has for {name}: {what}"
-            )
+            raise TypeError(f"the world's plan for {name}: {what} is {answer!r}; the network knows errnos and faults")
         for each in self.faults:
             if each.what == what and each.nth == number and each.matches(name):
                 self.happened(each)

@@ -88,7 +88,7 @@ class listener:
     def _accept(self) -> None:
         self._deliveries.pop(0)
         end = self._backlog.popleft()
-        if self.net.ask(self.name, "accept") is not None:
+        if self.net.ask(self.name, "accept", self._handle) is not None:
             end.close()
             return
         stream = new_stream(talloc_parent(self._handle), end)
@@ -236,7 +236,7 @@ def _make_socket(
         local = _local(net, local, remote or local)
     if not err and net.dgram_at(local) is not None:
         err = EADDRINUSE
-    plan = None if err else net.ask(net.text(local), "socket")
+    plan = None if err else net.ask(net.text(local), "socket", mem_ctx)
     err = err or (0 if plan is None else plan.errno)
     dgram = None if err else new_dgram(mem_ctx, dgram_end(net, net.text(local), local, remote))
     if dgram is None:

@@ -210,7 +210,7 @@ class dgram_end:
 
     def _fates(self, along: way) -> list[int]:
         """What becomes of a datagram: how late each copy of it arrives."""
-        plan = self.net.ask(self.name, "datagram", fails=False)
+        plan = self.net.ask(self.name, "datagram", None, fails=False)
         if plan is not None:
             return [] if plan.lost else [plan.delay_us] * plan.copies
         link = along.link

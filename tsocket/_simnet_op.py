@@ -150,7 +150,7 @@ class operation(TALLOC_CTX):
     def _held_up(self) -> bool:
         """Ask the plan; whether the attempt is off, for now or with an error."""
         net = self.socket.net
-        plan = net.ask(self.socket.name, self.what)
+        plan = net.ask(self.socket.name, self.what, self)
         if plan is None:
             return False
         self.limit = plan.take

@@ -141,9 +141,9 @@ class stream_end:
             op.ret, op.err = -1, err
         return bool(err)
 
-    def pending(self) -> int:
+    def pending(self, owner: TALLOC_CTX) -> int:
         """How much could be read; -1 with errno."""
-        plan = None if self.error else self.net.ask(self.name, "pending_bytes")
+        plan = None if self.error else self.net.ask(self.name, "pending_bytes", owner)
         err = self.error or (plan.errno if plan is not None and plan.errno not in RETRY else 0)
         if not err:
             self.come.settle()
@@ -242,7 +242,7 @@ def _monitor_send(mem_ctx: TALLOC_CTX, ev: tevent_context, stream: tstream_conte
 
 
 def _pending_bytes(stream: tstream_context) -> int:
-    return _end_of(stream).pending()
+    return _end_of(stream).pending(stream)
 
 
 SIMULATED_STREAM = tstream_context_ops(

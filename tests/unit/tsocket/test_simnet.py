@@ -204,6 +204,16 @@ class TestFaults:
             with pytest.raises(TypeError, match="knows errnos and faults"):
                 w.start_write(w.a, b"x")
 
+    def test_what_belongs_to_the_world_is_not_swept(self) -> None:
+        """An operation below the chunk of the world is that of a peer, which a sweep lets alone."""
+        top = talloc_new(None)
+        with simulation(None) as world:
+            w = bench(world)
+            for owner in (w.top, top):
+                talloc_free(tstream_writev_send(owner, w.ev, w.a, [b"x"]))
+            assert world.operations == [("a: writev #0", False), ("a: writev #1", True)]
+        talloc_free(top)
+
     def test_a_short_read_goes_on(self) -> None:
         """A read that was given a part asks again, in another turn of the loop."""
         with simulation(None) as world:

@@ -182,7 +182,7 @@ class TestFaults:
             w = bench(world)
             w.send(w.a, b"x")
             assert w.nothing_comes(w.b)
-            assert [point for point in world.operations if not point.fails] == [("a: datagram #0", False)]
+            assert ("a: datagram #0", False) in world.operations
 
     def test_an_error_does_not_stay(self) -> None:
         """The next call is as good as any."""
