@@ -15,7 +15,7 @@ from talloc_py._chunk import world as talloc_world
 from talloc_py.core import TALLOC_CTX, talloc_free, talloc_named_const, talloc_new
 from talloc_py.debug import talloc_disable_null_tracking, talloc_enable_null_tracking_no_autofree
 
-from ._request import IN_PROGRESS
+from ._request import IN_PROGRESS, RECEIVED
 from ._sim import simulation
 from ._sim_requests import errno_text, status_text
 from ._sim_stock import check_clean, stock, take_stock
@@ -302,10 +302,11 @@ class run:
         self.ended_at = self.steps
         if self.plan.finish is not None:
             self.plan.finish(req)
-        else:
-            tevent_req_received(req)
-        if not is_alive(req):  # finish() may do that too
+        if not is_alive(req):
             self.gone = True
+        elif req.status != RECEIVED:
+            # Not every _recv function does so: its caller frees the request at once.
+            tevent_req_received(req)
 
     # -- going on -----------------------------------------------------------------------------------------------------
 
@@ -469,10 +470,11 @@ def _keep(errors: list[BaseException], error: BaseException | None) -> None:
 
 def _refused(result: object) -> bool:
     """Whether what a ``_recv`` function returned says that it failed."""
-    first: object = result[0] if isinstance(result, tuple) and result else result  # pyright: ignore[reportUnknownVariableType]
+    results: tuple[object, ...] = result if isinstance(result, tuple) else (result,)  # pyright: ignore[reportUnknownVariableType]
+    first = results[0] if results else None
     if first is None or first is False or first == -1:
         return True
-    if isinstance(result, tuple) or first is True:
+    if first is True or not isinstance(first, int) or first == 0:
         return False
-    # A bare status: 0 is the success of errno, NTSTATUS and WERROR alike.
-    return isinstance(first, int) and first != 0
+    # An errno, where nothing but None comes with it; an NTSTATUS or a WERROR, whatever comes with it.
+    return type(first) is not int or all(other is None for other in results[1:])

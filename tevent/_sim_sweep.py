@@ -11,7 +11,7 @@ operation and errno.
 
 from __future__ import annotations
 
-from errno import EBUSY, ECONNRESET, ETIMEDOUT
+from errno import EAGAIN, EBUSY, ECONNRESET, EINTR, ETIMEDOUT, EWOULDBLOCK
 from typing import TypedDict
 
 from ._sim_explore import order_search
@@ -48,6 +48,8 @@ __all__ = [
 ]
 
 
+#: Errnos after which the same is tried again.
+_PASSING: Final = (EAGAIN, EWOULDBLOCK, EINTR)
 #: So many choice points of a run are varied.
 _POINTS_MAX: Final = 100
 
@@ -74,10 +76,11 @@ class sweep_options(TypedDict, total=False):
 
     Attributes:
         recv: The ``_recv`` function, called with the request alone, to see that it refuses while the request is in
-            progress: it raises, or its first result is -1, None, False, or, where there is but one result, a number
-            other than 0.
+            progress: it raises, or its first result is -1, None, False, an `NTSTATUS` or `WERROR` other than success,
+            or a number other than 0 with which nothing comes but None.
 
         errnos: What operations fail with, each in its turn; also what else the simulated device understands.
+            ECONNRESET, ETIMEDOUT and EBUSY unless given.
 
         operations: Called with the name of an operation: whether it is to fail in its turn. All of them where this is
             not given.
@@ -199,6 +202,8 @@ def sweep_errors(start: starter, finish: finisher | None = None, **options: Unpa
     """
     Let each operation fail with each of *errnos*: it alone, and it and all behind it. For the rest see `sweep`.
 
+    EAGAIN and EINTR mean that the same will be tried again, so they come only once.
+
     Operations are those of which a simulated device asks its world, see `simulation.fault`.
     """
     return _sweep("sweep_errors", ["errors"], start, finish, options)
@@ -285,7 +290,7 @@ def _error_cases(base: run) -> list[case]:
         each
         for number in _operations(base)
         for value in base.plan.errnos
-        for ever_after in (False, True)
+        for ever_after in ((False,) if value in _PASSING else (False, True))
         for each in _both(
             _error_name(base, number, value, ever_after),
             faults=fault_from(number, value, ever_after, base.plan.operations),

@@ -13,6 +13,9 @@ import pytest
 from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_free, talloc_new, talloc_set_destructor
 from talloc_py._chunk import world as talloc_world
 from tevent import (
+    NT_STATUS_IO_TIMEOUT,
+    NT_STATUS_OK,
+    WERROR,
     tevent_add_timer,
     tevent_context,
     tevent_queue,
@@ -185,6 +188,18 @@ class TestWhatIsDone:
         seen: set[tuple[int, int]] = set()
         sweep(start, lambda req: seen.add(count_recv(req)))
         assert seen == {(0, 0), (-1, errno.ECONNRESET), (-1, errno.ETIMEDOUT), (-1, errno.EBUSY)}
+
+    def test_errnos_that_pass(self) -> None:
+        """What means that the same is to be tried again comes once only; everything else also for ever."""
+        cases = sweep_errors(start, count_recv, errnos=[errno.EAGAIN, errno.EINTR, errno.EIO]).cases
+        assert [name.split()[0] for name in cases if "from operation 0" in name] == ["EIO", "EIO"]
+        assert [name.split()[0] for name in cases if "at operation 0" in name] == ["EAGAIN"] * 2 + ["EINTR"] * 2 + [
+            "EIO"
+        ] * 2
+
+    def test_recv_that_does_not_receive(self) -> None:
+        """A _recv function may leave it to its caller to end the request by freeing it."""
+        assert sweep(start, tevent_req_is_error).steps == 3
 
     def test_without_finish(self) -> None:
         """Without a finish function the request is received."""
@@ -401,12 +416,17 @@ class TestWhatIsFound:
         assert found.case == "_recv at step 0"
         assert found.problem == "_recv of a request in progress returned (0, 0), as if it had succeeded"
 
-    @pytest.mark.parametrize("result", [None, False, -1, (-1, 0), 22, (None, 5), (False, None)])
+    @pytest.mark.parametrize(
+        "result",
+        [None, False, -1, (-1, 0), 22, (None, 5), (5, None), (False, None), NT_STATUS_IO_TIMEOUT, (WERROR(5), 7)],
+    )
     def test_refusals(self, result: object) -> None:
         """All ways in which a _recv function can say that it failed count."""
         assert sweep_recv(start, count_recv, recv=lambda req: result).steps == 3
 
-    @pytest.mark.parametrize("result", [True, 0, (0, 0), (5, None), "text", b""])
+    @pytest.mark.parametrize(
+        "result", [True, 0, (0, 0), (5, 0), "text", b"", (True, None), NT_STATUS_OK, (WERROR(0), 7)]
+    )
     def test_no_refusals(self, result: object) -> None:
         """Everything else is taken for success."""
         assert failure(start, sweep=sweep_recv, recv=lambda req: result).case == "_recv at step 0"
