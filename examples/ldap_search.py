@@ -117,8 +117,10 @@ class Answer(NamedTuple):
 
 def decode_message(blob: bytes) -> Answer:
     """The one message in *blob*."""
-    ((_, message),) = elements(blob)
-    number, operation, *_ = elements(message) + [(0, b"")] * 2
+    parts = elements(blob)
+    if len(parts) != 1:
+        raise MalformedMessage("not one message")
+    number, operation, *_ = elements(parts[0][1]) + [(0, b"")] * 2
     if number[0] != 0x02:
         raise MalformedMessage("a message without a number")
     return Answer(int.from_bytes(number[1], "big"), *operation)

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
 
-__all__ = ["fill", "take", "views_of"]
+__all__ = ["believed", "fill", "take", "views_of"]
+
+# What is reserved on a peer's word alone, in bytes.
+_BELIEVED: Final = 1 << 20
 
 
 def views_of(vector: Any) -> list[memoryview]:
@@ -53,3 +56,12 @@ def take(views: list[memoryview], limit: int) -> bytes:
         parts += part
         _use(views, len(part))
     return bytes(parts)
+
+
+def believed(have: int, size: int) -> int:
+    """
+    How many bytes to make room for, of *size* that were announced, when *have* of them have come.
+
+    A megabyte is believed; who announces more must send more, so that memory grows with what has come.
+    """
+    return min(size, max(2 * have, _BELIEVED))

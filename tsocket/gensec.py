@@ -19,7 +19,7 @@ from errno import EIO, EMSGSIZE, ENOMEM, ENOTCONN
 
 from talloc_py._abort import report_unraisable
 from talloc_py.array import talloc_array
-from talloc_py.core import TALLOC_CTX, TALLOC_FREE, talloc_zero
+from talloc_py.core import TALLOC_CTX, TALLOC_FREE, talloc_free, talloc_zero
 from talloc_py.types import uint8_t
 from tevent import (
     NT_STATUS_ACCESS_DENIED,
@@ -43,7 +43,7 @@ from tevent import (
 )
 
 from ._stream import is_stream, tstream_context
-from ._views import fill, take, views_of
+from ._views import believed, fill, take, views_of
 from .helpers import tstream_readv_pdu_recv, tstream_readv_pdu_send
 from .stream import tsocket_simple_int_recv, tstream_writev_recv, tstream_writev_send
 from .stream_backend import tstream_context_create, tstream_context_data, tstream_context_ops
@@ -284,7 +284,7 @@ class gensec_op(TALLOC_CTX):
     views: list[memoryview]  # what is still to be filled or written
     ret: int
     header: bytearray | None
-    token: talloc_buffer | None
+    token: list[talloc_buffer]  # what has come of it, in pieces
 
 
 def _begin(
@@ -296,7 +296,8 @@ def _begin(
         state.gensec = tstream_context_data(stream, tstream_gensec)
         state.views = views_of(vector)
         state.ret = 0
-        state.header = state.token = None
+        state.header = None
+        state.token = []
     return req, state
 
 
@@ -337,7 +338,8 @@ def _read_on(req: tevent_req, state: gensec_op) -> None:
     gensec.rest = b""
     gensec.offset = 0
     assert gensec.plain is not None
-    state.header = state.token = None
+    state.header = None
+    state.token = []
     subreq = tstream_readv_pdu_send(state, state.ev, gensec.plain, _token_next_vector, state)
     if tevent_req_nomem(subreq, req):
         return
@@ -348,19 +350,20 @@ def _token_next_vector(stream: tstream_context, state: Any, mem_ctx: TALLOC_CTX)
     if state.header is None:
         state.header = bytearray(_HEADER_SIZE)
         return 0, [state.header]
-    if state.token is not None:
-        return 0, None
     size = int.from_bytes(state.header, "big")
     if not 0 < size <= _TOKEN_MAX:
         set_errno(EMSGSIZE)
         return -1, None
-    # A chunk: memory limits count it, and the system gives its pages when they are written to, not when a peer says so.
-    token = talloc_array(state, uint8_t, size)
-    if token is None:
+    have = sum(map(len, state.token))
+    if have == size:
+        return 0, None
+    # Chunks, so that memory limits count them.
+    piece = talloc_array(state, uint8_t, believed(have, size) - have)
+    if piece is None:
         set_errno(ENOMEM)
         return -1, None
-    state.token = token
-    return 0, [token]
+    state.token.append(piece)
+    return 0, [piece]
 
 
 def _token_read(subreq: tevent_req) -> None:
@@ -371,10 +374,9 @@ def _token_read(subreq: tevent_req) -> None:
     if ret == -1:
         _fail(req, state, err)
         return
-    assert state.token is not None
-    token = bytes(state.token)
-    TALLOC_FREE(state.token)
-    state.token = None
+    token = b"".join(state.token)
+    while state.token:
+        talloc_free(state.token.pop())
     data = _protected(state.gensec, "unwrap", token)
     if data is None:
         _fail(req, state, EIO)

@@ -6,7 +6,8 @@ Mirrors ``libcli/util/tstream.c``, ``source3/lib/util_tsock.c``, ``libcli/named_
 ``ldap_full_packet()`` of ``libcli/ldap/ldap_message.c``.  None of them reads a byte beyond the PDU: what follows stays
 in the stream for the next reader.
 
-Cost: one read request for each time the PDU turns out to be longer.
+Cost: one read request for each time the PDU turns out to be longer, and one more each time it doubles beyond a
+megabyte, for no more memory is reserved than twice what has come.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from errno import EINVAL, EIO, EMSGSIZE
 
 from talloc_py.array import talloc_array, talloc_realloc
 from talloc_py.core import TALLOC_CTX, TALLOC_FREE, talloc_move
-from talloc_py.types import uint8_t
+from talloc_py.types import MAX_TALLOC_SIZE, uint8_t
 from tevent import (
     NT_STATUS_EQUAL,
     NT_STATUS_IS_OK,
@@ -42,6 +43,7 @@ from tevent import (
 )
 
 from ._stream import tstream_context
+from ._views import believed
 from .helpers import tstream_readv_pdu_recv, tstream_readv_pdu_send
 from .stream import tstream_readv_recv, tstream_readv_send
 
@@ -82,13 +84,14 @@ _UINT32_MAX: Final = 2**32 - 1
 class _growing(TALLOC_CTX):
     """A buffer that is read into, and grows: the part that the two readers have in common."""
 
-    __slots__ = ("buffer", "ev", "more", "private_data", "stream")
+    __slots__ = ("buffer", "ev", "more", "private_data", "stream", "wanted")
 
     ev: tevent_context
     stream: tstream_context
     buffer: talloc_buffer
     more: Any
     private_data: Any
+    wanted: int  # how many bytes there shall be
 
 
 def _start(
@@ -102,6 +105,7 @@ def _start(
     """Read the first *size* bytes."""
     state.ev = ev
     state.stream = stream
+    state.wanted = size
     buffer = talloc_array(state, uint8_t, size)
     if tevent_req_nomem(buffer, req):
         return tevent_req_post(req, ev)
@@ -115,16 +119,27 @@ def _start(
 
 def _grow(req: tevent_req, state: _growing, size: int, done: Callable[[tevent_req], None]) -> None:
     """Read on until there are *size* bytes."""
+    if size >= MAX_TALLOC_SIZE:
+        tevent_req_oom(req)  # at once, not when as much has come
+        return
+    state.wanted = size
+    _read_on(req, state, done)
+
+
+def _read_on(req: tevent_req, state: _growing, done: Callable[[tevent_req], None]) -> bool:
+    """Read the rest of what is wanted, or as much of it as is believed to come; False if nothing is wanted."""
     have = len(state.buffer)
-    buffer = talloc_realloc(state, state.buffer, uint8_t, size)
+    if have == state.wanted:
+        return False
+    buffer = talloc_realloc(state, state.buffer, uint8_t, believed(have, state.wanted))
     if buffer is None:
         tevent_req_oom(req)
-        return
+        return True
     state.buffer = buffer
     subreq = tstream_readv_send(state, state.ev, state.stream, [memoryview(buffer)[have:]])
-    if tevent_req_nomem(subreq, req):
-        return
-    tevent_req_set_callback(subreq, done, req)
+    if not tevent_req_nomem(subreq, req):
+        tevent_req_set_callback(subreq, done, req)
+    return True
 
 
 def _check_size(name: str, size: object) -> None:
@@ -196,6 +211,8 @@ def _blob_done(subreq: tevent_req) -> None:
     TALLOC_FREE(subreq)
     if ret == -1:
         tevent_req_nterror(req, map_nt_error_from_unix_common(err))
+        return
+    if _read_on(req, state, _blob_done):
         return
     status, size = state.more(state.stream, state.private_data, state.buffer)
     if NT_STATUS_IS_OK(status):
@@ -355,6 +372,8 @@ def _packet_done(subreq: tevent_req) -> None:
     if ret == -1:
         tevent_req_error(req, err)
         return
+    if _read_on(req, state, _packet_done):
+        return
     missing = 0 if state.more is None else state.more(state.buffer, state.private_data)
     if missing < 0:
         tevent_req_error(req, EIO)
@@ -433,18 +452,20 @@ def _u32_next_vector(
     if state.header is None:
         state.header = bytearray(4)
         return 0, [state.header]
-    if state.buffer is not None:
-        return 0, None
     size = int.from_bytes(state.header, "big")
     if size == 0 or size > state.max_msglen or size + 4 > _UINT32_MAX:
         set_errno(EMSGSIZE)
         return -1, None
-    buffer = talloc_array(state, uint8_t, 4 + size)
+    have = 4 if state.buffer is None else len(state.buffer)
+    if have == 4 + size:
+        return 0, None
+    buffer = talloc_realloc(state, state.buffer, uint8_t, believed(have, 4 + size))
     if buffer is None:
         return -1, None
-    buffer[:4] = state.header
+    if have == 4:
+        buffer[:4] = state.header
     state.buffer = buffer
-    return 0, [memoryview(buffer)[4:]]
+    return 0, [memoryview(buffer)[have:]]
 
 
 def _u32_done(subreq: tevent_req) -> None:

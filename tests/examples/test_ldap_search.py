@@ -183,6 +183,7 @@ class TestAnswers:
         (ber(0x30, b"\4\1\1", ber(0x65, bytes(9))), "Bad message"),
         (ber(0x30, b"\2\1\1\0\0"), "Input/output error"),
         (ber(0x30, b"\2\1\1", ber(0x65, b"\x0a\1\0")), "Bad message"),
+        (b"\x30\x80\4\0\0\0\0", "Bad message"),
         (result(2, SEARCH_DONE), "Protocol error"),
         (message(1, SEARCH_ENTRY, ber(0x04, b"x"), b"\x30\5") + result(1, SEARCH_DONE), "Bad message"),
         (message(1, SEARCH_ENTRY, ber(0x04, b"x")) + result(1, SEARCH_DONE), "Bad message"),
