@@ -434,7 +434,7 @@ class simulation:
 
     def iterate_until_idle(self, ev: tevent_context) -> int:
         """Iterations of *ev* until nothing is left that could happen in the world; for the backend."""
-        while tevent_common_have_events(ev) or self._next_context() is not None:
+        while tevent_common_have_events(ev) or self._next_time() is not None:
             result = tevent_loop_once(ev)
             if result != 0 or ev.gone:
                 return result

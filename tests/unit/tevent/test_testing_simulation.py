@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor
+from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor, talloc_set_memlimit
 from tevent import (
     TEVENT_FD_READ,
     _sys,
@@ -178,6 +178,14 @@ class TestOrder:
 
 
 class TestWaiting:
+    def test_a_loop_call_that_fails(self, world: simulation) -> None:
+        """tevent_loop_wait() ends with what its iteration returned."""
+        ev = world.context()
+        tevent_context_set_wait_timeout(ev, 0)
+        world.deliver(ev, 5, lambda: None, "later")
+        assert tevent_loop_wait(ev) == -1
+        assert get_errno() == errno.EAGAIN
+
     def test_nothing_left(self, world: simulation) -> None:
         """Where nothing can happen any more an iteration fails with EAGAIN, and the story names who waits."""
         ev = world.context()
@@ -256,7 +264,7 @@ class TestDeliveries:
         one = world.deliver(ev, 5, note(log, "one"), "one")
         two = world.deliver(ev, 5, note(log, "two"), "two")
         one.cancel()
-        assert (one.pending, two.pending) == (False, True)
+        assert (repr(one), repr(two)) == ("<delivery 'one' over>", "<delivery 'two' pending>")
         tevent_loop_wait(ev)
         two.cancel()
         assert log == ["two"]
@@ -514,6 +522,15 @@ class TestOwnership:
             tevent_loop_once(other)
         talloc_free(top)
         assert order == ["context", "top", "other"]
+
+    def test_memory_limit(self, world: simulation) -> None:
+        """A memory limit that forbids the context is an error of Python's, as nobody looks for None in a test."""
+        top = talloc_new(None)
+        assert top is not None
+        talloc_set_memlimit(top, 1)
+        with pytest.raises(MemoryError):
+            world.context(top)
+        talloc_free(top)
 
     def test_no_descriptors(self, world: simulation) -> None:
         """Descriptors, signals and threads are refused with a sentence."""

@@ -16,8 +16,11 @@ from tevent import (
     NT_STATUS_IO_TIMEOUT,
     NT_STATUS_OK,
     WERROR,
+    set_errno,
     tevent_add_timer,
     tevent_context,
+    tevent_create_immediate,
+    tevent_loop_set_nesting_hook,
     tevent_queue,
     tevent_queue_create,
     tevent_queue_wait_send,
@@ -33,6 +36,7 @@ from tevent import (
     tevent_req_received,
     tevent_req_set_callback,
     tevent_req_set_cancel_fn,
+    tevent_schedule_immediate,
     tevent_timeval_current_ofs,
     tevent_wakeup_recv,
     tevent_wakeup_send,
@@ -131,7 +135,7 @@ def failure(start: Any, finish: Any = count_recv, sweep: Any = sweep, **options:
         sweep(start, finish, **options)
     found = caught.value
     with pytest.raises(sweep_failure) as again:
-        sweep(start, finish, only=found.case, **options)
+        sweep(start, finish, **(options | {"only": found.case}))
     assert (again.value.case, again.value.problem) == (found.case, found.problem)
     assert str(found).startswith(f"{found.case}: {found.problem}\nwhat happened, by virtual seconds:\n")
     assert str(found).endswith(f"only={found.case!r})")
@@ -449,6 +453,67 @@ class TestWhatIsFound:
         assert failure(with_destructor(lambda req: -1)).problem == "talloc_free() of the request was refused"
         found = failure(with_destructor(lambda req: {}["nothing"]))
         assert found.problem == "an exception in a destructor: KeyError('nothing')"
+
+
+class TestRareFindings:
+    def test_owner_that_stays(self) -> None:
+        """An owner that cannot be freed, and a request that survives its owner, are found."""
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            req = start(world, ev, mem_ctx)
+            talloc_set_destructor(mem_ctx if which == "owner" else req, lambda _: -1)
+            return req
+
+        which = "owner"
+        found = failure(begin, sweep=sweep_free_parent, only=PARENT_FIRST)
+        assert found.problem == "talloc_free() of the owner of the request was refused"
+        which = "request"
+        found = failure(begin, sweep=sweep_free_parent, only=PARENT_FIRST)
+        assert found.problem == "the request survives its owner"
+
+    def test_loop_that_fails(self) -> None:
+        """An iteration that fails in another way than for lack of events is found."""
+
+        def hook(ev: tevent_context, *_: Any) -> int:
+            set_errno(errno.EIO)
+            return -1
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            tevent_loop_set_nesting_hook(ev, hook, None)
+            return start(world, ev, mem_ctx)
+
+        assert failure(begin).problem == "tevent_loop_once() failed with EIO"
+
+    def test_loop_that_is_kept_busy(self) -> None:
+        """A loop that does nothing but immediates any more is found."""
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            im = tevent_create_immediate(world.top)
+            assert im is not None
+
+            def again(*_: Any) -> None:
+                tevent_schedule_immediate(im, ev, again, None)
+
+            def leave(req: tevent_req) -> None:
+                again()
+                tevent_req_done(req)
+
+            return count_send(mem_ctx, ev, world, woken=leave)
+
+        found = failure(begin)
+        assert found.problem == "the loop does not work any more: of an immediate and a timer it ran ['immediate']"
+
+    def test_destructor_of_a_peer(self) -> None:
+        """An exception in a destructor is found also where it comes with the end of the world."""
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            talloc_set_destructor(talloc_new(world.top), lambda _: {}["nothing"])
+            return start(world, ev, mem_ctx)
+
+        assert failure(begin).problem == "KeyError: 'nothing'"
+
+
+PARENT_FIRST = "free the parent at step 0"
 
 
 def retry_later(req: tevent_req) -> None:
