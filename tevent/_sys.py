@@ -85,6 +85,14 @@ def open_descriptors() -> set[int]:
     return found
 
 
+def wants_colour(file: Any) -> bool:
+    """Whether *file* is a terminal whose user has nothing against colours."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    isatty = getattr(file, "isatty", None)
+    return isatty is not None and bool(isatty())
+
+
 def new_pipe() -> tuple[int, int]:
     """A pipe for this process alone, to read from and to write to, neither of which blocks."""
     reader, writer = os.pipe()
