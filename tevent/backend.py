@@ -108,16 +108,6 @@ class tevent_ops:
         self.loop_once = loop_once  # type: ignore[assignment]
         self.loop_wait: operation = loop_wait  # type: ignore[assignment]
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            # An operation that was never set: this is a built-in backend whose module is still to be loaded.
-            module = _load_later.pop(self, None)
-            if module is None:
-                raise AttributeError(f"tevent_ops has no {name}")
-            __import__(f"{__package__}.{module}")
-            return getattr(self, name)
-
     @property
     def loop_once(self) -> operation:
         """``(ev) -> int``: one iteration."""
@@ -127,6 +117,25 @@ class tevent_ops:
     def loop_once(self, function: operation) -> None:
         self.once = function
         self.second_half = next((half for known, half in second_halves if known is function), None)
+
+
+class _unloaded_ops(tevent_ops):
+    """
+    The operations of a built-in backend whose module is loaded as soon as one of them is asked for.
+
+    A class of its own until then: a `__getattr__` makes every access to attributes slower, 1 % of a PDU's round trip.
+    """
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            module = _load_later.pop(self, None)
+            if module is None:
+                raise AttributeError(f"tevent_ops has no {name}")
+            __import__(f"{__package__}.{module}")
+            return getattr(self, name)
 
 
 #: The loop_once functions of the built-in backends, which all begin with `context.before_wait`, and what they do then.
@@ -144,11 +153,12 @@ def add_builtin(name: str, **operations: operation) -> None:
     """Give a built-in backend its operations; for its module."""
     ops = builtin_backends.setdefault(name, _allocate(tevent_ops))
     _load_later.pop(ops, None)
+    ops.__class__ = tevent_ops
     tevent_ops.__init__(ops, **operations)
 
 
 def _add_later(name: str, module: str) -> None:
-    ops = builtin_backends[name] = _allocate(tevent_ops)
+    ops = builtin_backends[name] = _allocate(_unloaded_ops)
     _load_later[ops] = module
 
 
