@@ -86,7 +86,8 @@ class case:
 
         faults: Which operations fail.
 
-        callback: What the callback does: ``"receive"``, ``"free"`` (which receives first); ``"poll"``: there is none.
+        callback: ``"free"``: the callback receives and frees the request, as nearly all do. ``"keep"``: it only
+            receives it, and the request is freed behind that iteration. ``"poll"``: there is none, both happen there.
 
         must_end: Whether the request has to end.
 
@@ -102,7 +103,7 @@ class case:
         step: int = -1,
         act: Callable[[run], None] | None = None,
         faults: fault_from | None = None,
-        callback: str = "receive",
+        callback: str = "free",
         must_end: bool = True,
         order: list[int] | None = None,
     ) -> None:
@@ -248,8 +249,9 @@ class run:
             self._disturb()
         if not self.gone:
             self._until_over()
+        if not self.gone and self.ended_at is not None:
+            self.free_request()
         self._come_to_rest()
-        self._end()
         self._check_all()
 
     # -- begin --------------------------------------------------------------------------------------------------------
@@ -363,13 +365,6 @@ class run:
                 return
         self.plan.rest_steps = _RESTLESS_STEPS
 
-    def _end(self) -> None:
-        """Free the request, if that has not happened yet, and let that have its effects."""
-        if self.gone:
-            return
-        self.free_request()
-        self._come_to_rest()
-
     def free_request(self) -> None:
         """Free the request: no callback may run from now on."""
         self.gone = True
@@ -408,7 +403,7 @@ class run:
         assert recv is not None
         try:
             result = recv(self.req)
-        except RuntimeError as error:  # the abort functions raise such
+        except (RuntimeError, OSError) as error:  # the abort functions raise the one, awaiting code the other
             self.world.tell(f"_recv raised {error!r}")
         else:
             self.world.tell(f"_recv returned {result!r}")

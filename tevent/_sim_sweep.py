@@ -5,8 +5,8 @@ Sweeps: the same request again and again, each time disturbed at another step or
 The first run is not disturbed; it counts the steps, which are the iterations of the loop until the callback, and the
 operations that can fail.  Each case then is a run in a world of its own.
 
-Cost: a run takes about as long as the request does; a sweep of all kinds makes some 5 runs a step, and 4 runs an
-operation and errno.
+Cost: a run takes about as long as the request does; a sweep of all kinds makes 6 runs a step, and 2 runs an operation
+and errno.
 """
 
 from __future__ import annotations
@@ -232,23 +232,8 @@ def sweep_recv(start: starter, finish: finisher | None = None, **options: Unpack
 # -- the cases --------------------------------------------------------------------------------------------------------
 
 
-def _both(
-    name: str,
-    *,
-    step: int = -1,
-    act: Callable[[run], None] | None = None,
-    faults: fault_from | None = None,
-    must_end: bool = True,
-) -> list[case]:
-    """A case in which the request comes to its end by itself: its callback only receives, or frees it too."""
-    return [
-        case(name + suffix, step=step, act=act, faults=faults, must_end=must_end, callback=callback)
-        for suffix, callback in (("", "receive"), (", freed in the callback", "free"))
-    ]
-
-
-def _at_each_step(base: run, what: str, act: Callable[[run], None]) -> list[case]:
-    return [case(f"{what} at step {step}", step=step, act=act) for step in range(_steps(base))]
+def _at_each_step(base: run, what: str, act: Callable[[run], None], must_end: bool = True) -> list[case]:
+    return [case(f"{what} at step {step}", step=step, act=act, must_end=must_end) for step in range(_steps(base))]
 
 
 def _free_cases(base: run) -> list[case]:
@@ -264,38 +249,27 @@ def _recv_cases(base: run) -> list[case]:
 
 
 def _cancel_cases(base: run) -> list[case]:
-    return [
-        each
-        for step in range(_steps(base))
-        for each in _both(f"cancel at step {step}", step=step, act=run.cancel, must_end=base.plan.ends)
-    ]
+    return _at_each_step(base, "cancel", run.cancel, base.plan.ends)
 
 
 def _timeout_cases(base: run) -> list[case]:
-    return [
-        each for step in range(_steps(base)) for each in _both(f"time out at step {step}", step=step, act=run.time_out)
-    ]
+    return _at_each_step(base, "time out", run.time_out)
 
 
 def _stall_cases(base: run) -> list[case]:
-    return [
-        each
-        for step in range(_steps(base))
-        for each in _both(f"stall at step {step}", step=step, act=run.stall, must_end=base.plan.ends)
-    ]
+    return _at_each_step(base, "stall", run.stall, base.plan.ends)
 
 
 def _error_cases(base: run) -> list[case]:
     return [
-        each
-        for number in _operations(base)
-        for value in base.plan.errnos
-        for ever_after in ((False,) if value in _PASSING else (False, True))
-        for each in _both(
+        case(
             _error_name(base, number, value, ever_after),
             faults=fault_from(number, value, ever_after, base.plan.operations),
             must_end=base.plan.ends,
         )
+        for number in _operations(base)
+        for value in base.plan.errnos
+        for ever_after in ((False,) if value in _PASSING else (False, True))
     ]
 
 
@@ -353,12 +327,12 @@ def _sweep(
     function: str, kinds: list[str], start: starter, finish: finisher | None, options: sweep_options
 ) -> sweep_result:
     this = _sweeper(function, start, finish, options)
-    base = run(this.plan, case("undisturbed", must_end=this.plan.ends))
+    base = run(this.plan, case("undisturbed", callback="keep", must_end=this.plan.ends))
     this.play(base)
     this.result.steps = _steps(base)
     this.result.operations = [base.world.operations[number].name for number in _operations(base)]
     cases = [
-        case("undisturbed, freed in the callback", callback="free", must_end=this.plan.ends),
+        case("undisturbed, freed in the callback", must_end=this.plan.ends),
         case("undisturbed, polled without a callback", callback="poll", must_end=this.plan.ends),
     ]
     cases += [each for kind in kinds if kind in _KINDS for each in _KINDS[kind](base)]
