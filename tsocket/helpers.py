@@ -60,7 +60,7 @@ __all__ = [
     "tstream_writev_queue_send",
 ]
 
-_STARTED: Final = -1  # what _pdu_ask() says while there is something to wait for
+_STARTED: Final = -1  # what _pdu_go_on() says while there is something to wait for
 _LIBRARYS_OWN: Final = (tevent_timer, tevent_immediate, tevent_queue_entry)
 
 
@@ -82,16 +82,13 @@ def _pdu_stop(req: tevent_req) -> None:
 READV_PDU: Final = stream_operation("struct tstream_readv_pdu_state", _pdu_stop, False)
 
 
-def _pdu_ask(req: tevent_req, at_once: bool) -> int:
+def _pdu_go_on(req: tevent_req, ret: int, vector: Any, at_once: bool) -> int:
     """
-    Ask for the next vector and start to read it.
+    Do what the caller's function has answered: start to read the vector.
 
     Returns:
         _STARTED; 0 if the PDU is complete; the errno that it fails with.
     """
-    stream = req.op_target
-    next_vector = req.op_next
-    ret, vector = next_vector(stream, req.op_private, req)
     if req.op_next is None:
         return _STARTED  # the function has freed its own request, or received it: nobody waits for the rest
     if ret == -1:
@@ -103,7 +100,7 @@ def _pdu_ask(req: tevent_req, at_once: bool) -> int:
         req.op_given = vector
         done = _pdu_read_given
     try:
-        if not stream.transport.start_readv(req, vector, done, at_once):
+        if not req.op_target.transport.start_readv(req, vector, done, at_once):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
         err: int = bad.args[0]
@@ -123,9 +120,9 @@ def _pdu_read(req: tevent_req) -> None:
     req.op_target.read_req = None
     req.op_vector = None  # the caller may change the size of its buffers now
     req.op_total += req.op_ret
-    # The rest of a PDU has often arrived together with its head, so look before waiting.
-    err = _pdu_ask(req, True)
-    if err == 0:
+    next_vector = req.op_next
+    ret, vector = next_vector(req.op_target, req.op_private, req)
+    if ret != -1 and not vector and req.op_next is not None:
         req.op_next = None
         req.op_private = None
         req.op_ret = req.op_total
@@ -137,7 +134,10 @@ def _pdu_read(req: tevent_req) -> None:
                 fn(req)
         else:
             conclude(req, DONE)
-    elif err != _STARTED:
+        return
+    # The rest of a PDU has often arrived together with its head, so look before waiting.
+    err = _pdu_go_on(req, ret, vector, True)
+    if err != _STARTED:
         req.error = err
         conclude(req, USER_ERROR)
 
@@ -192,7 +192,8 @@ def tstream_readv_pdu_send(
     req.op_private = next_vector_private
     req.op_total = 0
     try:
-        err = _pdu_ask(req, False)
+        ret, vector = next_vector_fn(stream, next_vector_private, req)
+        err = _pdu_go_on(req, ret, vector, False)
     except BaseException:
         free_chunk(req._talloc_chunk, _HERE)
         raise
@@ -257,7 +258,9 @@ def tstream_readv_pdu_queue_send(
 
 
 def _start_pdu(req: tevent_req) -> None:
-    err = _pdu_ask(req, False)
+    next_vector = req.op_next
+    ret, vector = next_vector(req.op_target, req.op_private, req)
+    err = _pdu_go_on(req, ret, vector, False)
     if err != _STARTED:
         later(req, over, -1 if err else 0, err)
 

@@ -39,9 +39,11 @@ def tsocket_unit(count: int, connections: int, active: int) -> Cost:
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_zero
     from tevent import (
         tevent_context_init,
-        tevent_loop_once,
         tevent_queue_create,
         tevent_req_callback_data,
+        tevent_req_create,
+        tevent_req_done,
+        tevent_req_poll,
         tevent_req_set_callback,
     )
     from tsocket import (
@@ -87,6 +89,8 @@ def tsocket_unit(count: int, connections: int, active: int) -> Cost:
             conn.left -= 1
             if not conn.left:
                 busy -= 1
+                if not busy:
+                    tevent_req_done(all_done)
                 return
         write_pdu(conn, [header, body])
 
@@ -101,14 +105,16 @@ def tsocket_unit(count: int, connections: int, active: int) -> Cost:
             raise OSError(err, "write")
 
     def run(total):
-        nonlocal busy
+        nonlocal all_done, busy
         busy = active
+        all_done, _ = tevent_req_create(top, connection)
         for conn in talkers:
             conn.left = total // active
             write_pdu(conn, [PDU[:4], BODY])
-        while busy:
-            tevent_loop_once(ev)
+        assert tevent_req_poll(all_done, ev)
+        TALLOC_FREE(all_done)
 
+    all_done = None
     busy = 0
     top = talloc_new(None)
     ev = tevent_context_init(top)

@@ -52,7 +52,7 @@ MISTAKES = {
     "an errno": (bsd_stream, "EPIPE", 104, "the end of a stream"),
     "a stream that stays busy": (bsd_stream, "writev_over", late, "writing"),
     "bytes that are written twice": (bsd_stream, "advance", lambda vector, count: None, "writing"),
-    "a PDU that does not look before it waits": (helpers, "_pdu_ask", None, "a PDU in pieces"),
+    "a PDU that does not look before it waits": (helpers, "_pdu_go_on", None, "a PDU in pieces"),
     "an empty datagram that is received at once": (bsd_dgram, "ENOMEM", 0, "datagrams by path, queued"),
     "a port that is read as Python reads it": (bsd_address, "_parse_port", lambda text: int(text), "addresses"),
 }
@@ -63,10 +63,10 @@ def test_a_difference_is_found(real: Real, monkeypatch: pytest.MonkeyPatch, name
     """A program that shows a mistake in the packages fails."""
     module, attribute, wrong, example = MISTAKES[name]
     right = getattr(module, attribute)
-    if attribute == "_pdu_ask":
+    if attribute == "_pdu_go_on":
 
-        def wrong(req: Any, at_once: bool) -> Any:
-            return right(req, False)
+        def wrong(req: Any, ret: int, vector: Any, at_once: bool) -> Any:
+            return right(req, ret, vector, False)
 
     monkeypatch.setattr(module, attribute, wrong)
     assert replay(AREA, real, lines(EACH[example])) is not None
