@@ -475,7 +475,9 @@ def _show_creation(req: tevent_req) -> bool:
             header.destructor = None
             free_chunk(header, req.created)
             return False
-    trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.call_depth, req.created[0].co_name)
+    # The function that creates it; an operation remembers who has called that.
+    creator = req.created[0] if req.op is None else _getframe(2).f_code
+    trace.call_depth_report(trace.TEVENT_CALL_FLOW_REQ_CREATE, req, req.call_depth, creator.co_name)
     return True
 
 

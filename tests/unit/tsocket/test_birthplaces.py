@@ -22,6 +22,7 @@ from tevent import (
     tevent_req_create,
     tevent_req_done,
     tevent_req_set_callback,
+    tevent_thread_call_depth_set_callback,
     tevent_update_timer,
     tevent_wakeup_send,
     timeval,
@@ -32,6 +33,7 @@ from tsocket import (
     tsocket_address_inet_from_strings,
     tsocket_address_inet_port,
     tstream_pending_bytes,
+    tstream_readv_send,
     tstream_unix_socketpair,
 )
 
@@ -110,3 +112,15 @@ def context() -> Any:
     ev = tevent_context_init(None)
     yield ev
     talloc_free(ev)
+
+
+def test_flow_of_calls_names_the_function_that_creates(context: tevent_context) -> None:
+    """As in C it is the ``_send`` function, also where the place of birth is that of who has called it."""
+    told: list[str | None] = []
+    _, stream, _ = tstream_unix_socketpair(context, context)
+    tevent_thread_call_depth_set_callback(lambda data, cmd, req, depth, name: told.append(name), None)
+    try:
+        tstream_readv_send(context, context, stream, [bytearray(1)])
+    finally:
+        tevent_thread_call_depth_set_callback(None, None)
+    assert told[0] == "tstream_readv_send"
