@@ -132,7 +132,7 @@ class _Finder:
                 yield self._mutant(node, function, "pass")
             case ast.Assign(targets=[ast.Attribute() | ast.Subscript(), *_]):
                 yield self._mutant(node, function, "pass")
-            case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+            case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
                 yield self._mutant(node, function, "return None")
             case ast.Break():
                 yield self._mutant(node, function, "continue")
