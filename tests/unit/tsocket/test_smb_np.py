@@ -8,6 +8,7 @@ from errno import EIO, ENOTCONN, EPIPE
 from typing import Any
 
 import pytest
+from smb_pipes import smb_pair
 
 from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_parent, talloc_zero
 from tevent import (
@@ -52,6 +53,7 @@ from tsocket import (
     tstream_writev_recv,
     tstream_writev_send,
 )
+from tsocket.testing import TSTREAM_CHECKS, check_tstream, stream_traits
 
 FAILED = NT_STATUS_ACCESS_DENIED
 
@@ -188,6 +190,12 @@ def new_bench() -> Iterator[Bench]:
     yield bench
     bench.conn.alive = False
     talloc_free(bench.top)
+
+
+@pytest.mark.parametrize("name", TSTREAM_CHECKS)
+def test_conformance(name: str) -> None:
+    """A pipe over SMB does what every stream must do."""
+    check_tstream(smb_pair, traits=stream_traits(pending_before_read=False), only=name)
 
 
 class TestOpen:
@@ -434,3 +442,90 @@ class TestRealServer:
         assert tevent_req_poll(req, ev)
         assert tstream_smbXcli_np_open_recv(req, top) == (0xC0000034, None)
         talloc_free(top)
+
+    @pytest.fixture(name="through")
+    def new_pipe_through_samba(self, tree: Any, samba_file_server: dict[str, str]) -> Iterator[Any]:
+        """A pipe over SMB whose other end is ours as well: the server passes on to a socket what is written to it."""
+        import pathlib
+        import socket
+
+        from tsocket import (
+            tstream_bsd_existing_socket,
+            tstream_npa_accept_existing_recv,
+            tstream_npa_accept_existing_send,
+        )
+
+        top = talloc_new(None)
+        ev = tevent_context_init(top)
+        path = pathlib.Path(samba_file_server["PEER_NP_DIR"]) / "tsocketsmb"
+        path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            path.chmod(0o777)
+            listener.listen()
+            listener.settimeout(60)
+            parts = smbXcli_conn_from_smbprotocol(top, *tree)
+            opening = tstream_smbXcli_np_open_send(top, ev, *parts, 0, 60_000, "tsocketsmb")
+            sock, _ = listener.accept()
+            path.unlink()
+        sock.setblocking(False)
+        _, plain = tstream_bsd_existing_socket(top, sock.detach())
+        letting_in = tstream_npa_accept_existing_send(top, ev, plain, 2, 0x5FF, 4096, level=7)
+        assert tevent_req_poll(letting_in, ev)
+        ret, err, far, *_ = tstream_npa_accept_existing_recv(letting_in, top)
+        assert (ret, err) == (0, 0)
+        assert tevent_req_poll(opening, ev)
+        status, near = tstream_smbXcli_np_open_recv(opening, top)
+        assert status == NT_STATUS_OK
+        yield top, ev, near, far
+        talloc_free(top)
+
+    def transfer(self, through: Any, source: Any, sink: Any, data: bytes) -> None:
+        """Write, and read the same."""
+        top, ev, *_ = through
+        buf = bytearray(len(data))
+        writing = tstream_writev_send(top, ev, source, [data])
+        reading = tstream_readv_send(top, ev, sink, [buf])
+        for req, recv in ((writing, tstream_writev_recv), (reading, tstream_readv_recv)):
+            assert tevent_req_poll(req, ev)
+            assert recv(req) == (len(data), 0)
+        assert buf == data
+
+    @pytest.mark.parametrize("max_data", [1000, 4280])
+    def test_messages_in_fragments(self, through: Any, max_data: int) -> None:
+        """A message that is longer than one answer comes in several, each said to be a part; so does a long write."""
+        _, _, near, far = through
+        tstream_smbXcli_np_set_max_data(near, max_data)
+        data = bytes(range(256)) * 40
+        self.transfer(through, far, near, data)
+        self.transfer(through, near, far, data)
+        self.transfer(through, far, near, b"x")
+
+    def test_a_server_that_takes_its_time(self, through: Any, tree: Any) -> None:
+        """A read that nobody answers within the time of a call is an error, and the end of the pipe."""
+        top, ev, near, _ = through
+        tstream_smbXcli_np_set_timeout(near, 1)
+        reading = tstream_readv_send(top, ev, near, [bytearray(1)])
+        assert tevent_req_poll(reading, ev)
+        assert tstream_readv_recv(reading) == (-1, EPIPE)
+        assert tstream_pending_bytes(near) == -1
+        # The server still waits with that read, and does not let go of a share before it has ended.
+        tree[0].transport.close()
+
+    def test_the_other_end_goes_away(self, through: Any) -> None:
+        """The server says so, and the pipe ends."""
+        top, ev, near, far = through
+        reading = tstream_readv_send(top, ev, near, [bytearray(1)])
+        leaving = tstream_disconnect_send(top, ev, far)
+        assert tevent_req_poll(leaving, ev)
+        assert tstream_disconnect_recv(leaving) == (0, 0)
+        assert tevent_req_poll(reading, ev)
+        assert tstream_readv_recv(reading) == (-1, EPIPE)
+
+    def test_a_connection_that_breaks(self, through: Any, tree: Any) -> None:
+        """So it does when the connection to the server is cut."""
+        top, ev, near, _ = through
+        reading = tstream_readv_send(top, ev, near, [bytearray(1)])
+        tree[0].transport.close()
+        assert tevent_req_poll(reading, ev)
+        assert tstream_readv_recv(reading) == (-1, EPIPE)
