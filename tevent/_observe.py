@@ -17,17 +17,17 @@ import weakref
 from functools import wraps
 from threading import local
 
+from talloc_py._chunk import caller_outside
 from talloc_py.diagnostics import exchange
 
 from . import _base, _sys, context, trace
 from ._base import tevent_context
+from ._request import tevent_req
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from ._request import tevent_req
 
 __all__ = ["add", "observer", "remove"]
 
@@ -306,9 +306,16 @@ class handler_observer(observer):
         self._levels: weakref.WeakKeyDictionary[tevent_context, list[span | None]] = weakref.WeakKeyDictionary()
         self._scheduled: dict[int, tuple[str, str, Any]] = {}
 
+    def handler_begins(self, ev: tevent_context, begun: span) -> None:
+        """A handler is about to run."""
+
     def handler_over(self, ev: tevent_context, done: span) -> None:
         """A handler has ended."""
         raise NotImplementedError
+
+    def forget_handlers(self) -> None:
+        """In a forked child: what ran when it was made goes on in the parent."""
+        self._levels.clear()
 
     def point(self, ev: tevent_context, point: Any) -> None:
         """See `observer.point`."""
@@ -327,9 +334,11 @@ class handler_observer(observer):
         if point == trace.TEVENT_EVENT_TRACE_BEFORE_HANDLER:
             levels = self._levels.get(ev)
             if levels:  # else no loop runs it, and nobody will say when it is over
-                before, levels[-1] = levels[-1], self._span_of(kind, event)
+                begun = self._span_of(kind, event)
+                before, levels[-1] = levels[-1], begun
                 if before is not None:
                     self._over(ev, before)
+                self.handler_begins(ev, begun)
         elif kind == "immediate":
             if point == trace.TEVENT_EVENT_TRACE_ATTACH:
                 # When it runs it has forgotten what for.
@@ -341,8 +350,10 @@ class handler_observer(observer):
         if kind == "immediate":
             name, what, made = self._scheduled.get(id(event), ("immediate", "", None))
         else:
-            name, made = event.handler_name, event.created
+            name, made = event.handler_name, getattr(event, "created", None)
             what = f"descriptor {event.fd}" if kind == "fd" else f"signal {event.signum}" if kind == "signal" else ""
+            if type(event.private_data) is tevent_req:
+                what = repr(event.private_data)
         return span(kind, name, what, made, _sys.stopwatch_us())
 
     def _over(self, ev: tevent_context, done: span) -> None:
@@ -352,10 +363,6 @@ class handler_observer(observer):
 
 def describe_immediate(im: Any) -> tuple[str, str, Any]:
     """The handler of a queued immediate, what it stands for, and where that was made or scheduled."""
-    from talloc_py._chunk import caller_outside
-
-    from ._request import tevent_req
-
     subject = im.private_data
     if type(subject) is tevent_req and subject._talloc_chunk.obj is subject:
         fn = subject.fn

@@ -379,11 +379,26 @@ def tevent_trace_queue_callback(ev: tevent_context, qe: tevent_queue_entry, tp: 
 # -- the flow of calls ------------------------------------------------------------------------------------------------
 
 
+class _listening:
+    """The part of a thread in `request_watchers`, which goes with the thread."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        global request_watchers
+        request_watchers += 1
+
+    def __del__(self) -> None:
+        global request_watchers
+        request_watchers -= 1
+
+
 class _per_thread(local):
     """The callback of each thread."""
 
     callback: tevent_call_depth_callback_t | None = None
     private_data: Any = None
+    listening: _listening | None = None
 
 
 _call_depth = _per_thread()
@@ -423,14 +438,15 @@ def tevent_thread_call_depth_set_callback(f: tevent_call_depth_callback_t | None
 
     Callbacks: the former function hears a last `TEVENT_CALL_FLOW_REQ_RESET`.
     """
-    global request_watchers
     if f is not None and not callable(f):
         raise TypeError(f"f must be callable or None, not {type(f).__name__}")
     call_depth_report(TEVENT_CALL_FLOW_REQ_RESET, None, 0, "tevent_thread_call_depth_set_callback")
-    had = _call_depth.callback is not None
     _call_depth.callback = f
     _call_depth.private_data = private_data
-    request_watchers += (f is not None) - had
+    if f is None:
+        _call_depth.listening = None
+    elif _call_depth.listening is None:
+        _call_depth.listening = _listening()
 
 
 def tevent_thread_call_depth_reset_from_req(req: tevent_req) -> None:
