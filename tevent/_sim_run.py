@@ -17,6 +17,7 @@ from talloc_py.debug import talloc_disable_null_tracking, talloc_enable_null_tra
 
 from ._request import IN_PROGRESS, RECEIVED
 from ._sim import simulation
+from ._sim_poison import poisoner
 from ._sim_requests import errno_text, status_text
 from ._sim_stock import check_clean, stock, take_stock
 from .context import tevent_context, tevent_loop_once
@@ -125,6 +126,7 @@ class sweep_plan:
         "finish",
         "operations",
         "orders_max",
+        "poison",
         "recv",
         "rest_steps",
         "scene",
@@ -141,6 +143,7 @@ class sweep_plan:
     scene: Callable[[simulation, tevent_context, TALLOC_CTX], object] | None
     operations: Callable[[str], bool]
     orders_max: int
+    poison: bool
     rest_steps: int
     seed: int | None
     steps_max: int
@@ -165,6 +168,7 @@ class run:
         "gone",
         "mem_ctx",
         "plan",
+        "poisoner",
         "problem",
         "report",
         "req",
@@ -189,8 +193,9 @@ class run:
         self.ended_at: int | None = None
         #: The number of the first operation that does not belong to the scene.
         self.first_operation: int = 0
-        #: What the callback raised.
+        #: What was raised into the code under test.
         self.problem: BaseException | None = None
+        self.poisoner: poisoner = poisoner(self._heard)
         #: The story up to the disturbance has to be the beginning of this one.
         self.expected: list[tuple[int, str]] | None = expected
         self.wrong: BaseException | None = None
@@ -240,6 +245,8 @@ class run:
         self.report = self.world.story_text()
 
     def _check_quiet(self, unraised: list[BaseException]) -> None:
+        if self.problem is not None:
+            raise self.problem
         if unraised:
             raise what_is_wrong(f"an exception in a destructor: {unraised[0]!r}") from unraised[0]
 
@@ -279,7 +286,7 @@ class run:
         try:
             self._call(req)
         except BaseException as problem:
-            self.problem = problem  # once more, should what is tested catch it on its way out
+            self._heard(problem)
             raise
 
     def _call(self, req: tevent_req) -> None:
@@ -291,13 +298,13 @@ class run:
             raise what_is_wrong(f"the callback runs once more: call {self.calls}; the request {status_text(req)}")
         self._receive()
         if self.case.callback == "free" and not self.gone:
-            self.gone = True
-            talloc_free(req)
+            self.free_request()
 
     def _receive(self) -> None:
         """What a caller does when the request has ended."""
         req = self.req
         self.ended_at = self.steps
+        self._watch(req)
         if self.plan.finish is not None:
             self.plan.finish(req)
         if not is_alive(req):
@@ -305,6 +312,7 @@ class run:
         elif req.status != RECEIVED:
             # Not every _recv function does so: its caller frees the request at once.
             tevent_req_received(req)
+        self.poisoner.poison()
 
     # -- going on -----------------------------------------------------------------------------------------------------
 
@@ -366,18 +374,30 @@ class run:
         self.plan.rest_steps = _RESTLESS_STEPS
 
     def free_request(self) -> None:
-        """Free the request: no callback may run from now on."""
+        """Free the request: no callback may run from now on, and nobody may touch what was its own."""
         self.gone = True
+        self._watch(self.req)
         if talloc_free(self.req) != 0:
             raise what_is_wrong("talloc_free() of the request was refused")
+        self.poisoner.poison()
+
+    def _watch(self, root: TALLOC_CTX) -> None:
+        if self.plan.poison:
+            self.poisoner.watch(root)
+
+    def _heard(self, problem: BaseException) -> None:
+        """Note what is raised into the code under test, should that catch it."""
+        self.problem = self.problem or problem
 
     # -- disturbances -------------------------------------------------------------------------------------------------
 
     def free_parent(self) -> None:
         """Free the owner of the request."""
         self.gone = True
+        self._watch(self.mem_ctx)
         if talloc_free(self.mem_ctx) != 0:
             raise what_is_wrong("talloc_free() of the owner of the request was refused")
+        self.poisoner.poison()
         if self.req._talloc_chunk.obj is self.req:
             raise what_is_wrong("the request survives its owner")
 
@@ -401,6 +421,7 @@ class run:
         """Call ``_recv`` while the request is in progress: it must refuse; then free the request."""
         recv = self.plan.recv
         assert recv is not None
+        self._watch(self.req)
         try:
             result = recv(self.req)
         except (RuntimeError, OSError) as error:  # the abort functions raise the one, awaiting code the other

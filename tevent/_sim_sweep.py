@@ -91,6 +91,9 @@ class sweep_options(TypedDict, total=False):
 
         orders_max: So many orders at most; 200 unless given.
 
+        poison: False to let the attributes of freed chunks be read and set, which Python has nothing against, and which
+            is a use after free in C.
+
         seed: For the dice of the worlds; None, the plain order, unless given.
 
         ends: False for a request that is expected to wait for ever if nobody disturbs it.
@@ -107,6 +110,7 @@ class sweep_options(TypedDict, total=False):
     operations: Callable[[str], bool]
     scene: Callable[[simulation, tevent_context, TALLOC_CTX], object]
     orders_max: int
+    poison: bool
     seed: int | None
     ends: bool
     steps_max: int
@@ -155,10 +159,15 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
     The kinds of disturbance are those of `sweep_free`, `sweep_free_parent`, `sweep_cancel`, `sweep_timeout`,
     `sweep_stall`, `sweep_errors`, `sweep_orders`, and, where the option *recv* is given, `sweep_recv`.
 
-    After each run this must hold: the callback ran exactly once, or, once the request was freed, never; no exception
-    has left the loop, a free, or a destructor (the use of a freed chunk is one); the request has ended, unless it was
-    freed, within the limits; nothing is there that was not there before: chunks below *mem_ctx*, below *ev* and
-    without an owner, descriptors, timers, immediates, queue entries; the loop still runs immediates and timers.
+    After each run this must hold:
+
+    - the callback ran exactly once, or, once the request was freed, never;
+    - the request has ended within the limits, unless it was freed;
+    - no exception has left the loop, a free, or a destructor; the use of a freed chunk is one, here also the mere use of
+      an attribute of a freed state;
+    - nothing is there that was not there before: chunks below *mem_ctx*, below *ev* and without an owner, descriptors,
+      timers, immediates, queue entries;
+    - the loop still runs immediates and timers.
 
     Raises:
         sweep_failure: Something of this did not hold; the message names the case and what to write to run it alone, and
@@ -316,6 +325,7 @@ def _plan(start: starter, finish: finisher | None, options: sweep_options) -> sw
     made.operations = options.get("operations", lambda _name: True)
     made.scene = options.get("scene")
     made.orders_max = options.get("orders_max", 200)
+    made.poison = options.get("poison", True)
     made.seed = options.get("seed")
     made.ends = options.get("ends", True)
     made.steps_max = options.get("steps_max", 1000)

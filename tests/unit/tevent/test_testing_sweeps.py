@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import pathlib
@@ -301,6 +302,62 @@ class TestWhatIsFound:
         found = failure(starting(woken=use_after_done))
         assert found.case == "undisturbed, freed in the callback"
         assert "talloc_abort_error: Bad talloc magic value - access after free" in found.problem
+
+    def test_state_touched_after_the_end(self) -> None:
+        """A machine that touches its state after the end is found, also if it catches what that raises."""
+
+        def touching(touch: Callable[[count_state], object]) -> Any:
+            def woken(req: tevent_req) -> None:
+                state = state_of(req)
+                tevent_req_done(req)
+                touch(state)
+
+            return starting(woken=woken)
+
+        def read_and_catch(state: count_state) -> None:
+            try:
+                print(state.left)
+            except RuntimeError:
+                pass
+
+        for touch, name in (
+            (read_and_catch, "left"),
+            (lambda state: setattr(state, "left", 5), "left"),
+            (lambda state: delattr(state, "ev"), "ev"),
+        ):
+            found = failure(touching(touch))
+            assert found.case == "undisturbed"
+            assert f"{name!r} of a count_state is used, which was freed at" in found.problem
+        assert sweep(touching(read_and_catch), count_recv, poison=False).steps == 1
+        assert sweep(touching(lambda state: repr(state)), count_recv).steps == 1
+
+    def test_classes_that_cannot_be_poisoned(self) -> None:
+        """A state of a class that allows no other in its place is left alone; a frozen dataclass is not."""
+
+        class final_state(TALLOC_CTX):
+            def __init_subclass__(cls) -> None:
+                raise TypeError("this class has no subclasses")
+
+        @dataclasses.dataclass(frozen=True)
+        class frozen_state(TALLOC_CTX):
+            value: int = 5
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            req, state = tevent_req_create(mem_ctx, kind)
+            assert req is not None
+
+            def answer() -> None:
+                tevent_req_done(req)
+                getattr(state, "value", None)
+
+            pending = world.deliver(ev, 5, answer, "answer")
+            tevent_req_set_cleanup_fn(req, lambda *_: pending.cancel())
+            return req
+
+        kind: Any = final_state
+        assert sweep(begin).steps == 1
+        kind = frozen_state
+        assert "'value' of a frozen_state is used" in failure(begin, None).problem
 
     def test_inner_callback_twice(self) -> None:
         """Another request of the world whose callback runs again after its end is found, and named."""
