@@ -163,8 +163,8 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
 
     - the callback ran exactly once, or, once the request was freed, never;
     - the request has ended within the limits, unless it was freed;
-    - no exception has left the loop, a free, or a destructor; the use of a freed chunk is one, here also the mere use of
-      an attribute of a freed state;
+    - no exception has left the loop, a free, or a destructor; the use of a freed chunk is one, here also the mere use
+      of an attribute of a freed state;
     - nothing is there that was not there before: chunks below *mem_ctx*, below *ev* and without an owner, descriptors,
       timers, immediates, queue entries;
     - the loop still runs immediates and timers.
