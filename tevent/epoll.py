@@ -352,18 +352,17 @@ def _wait_and_serve(ev: tevent_context, wait: int) -> int:
     fd, events = ready[0]
     fde: Any = state.table.get(fd)
     handler = fde.handler if type(fde) is tevent_fd else None
-    if handler is None or events & _TROUBLE or fde.wrapper is not None or ev.trace_fd is not None:
+    if handler is None or events & _TROUBLE or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
         return 0
-    # The usual case of run_fd(), spelled out: one descriptor, one event, no trouble, nobody looking on.
+    # The usual case of run_fd(), spelled out: one descriptor, one event at rest, no trouble, nobody looking on.
     flags = _READY[events] & fde.flags
-    was_busy = fde.busy
     fde.busy = True
     try:
         handler(ev, fde, flags, fde.private_data)
     finally:
-        fde.busy = was_busy
-        if fde.destroyed and not was_busy:
+        fde.busy = False
+        if fde.destroyed:
             free_after_handler(fde)
     return 0
 

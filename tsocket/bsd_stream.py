@@ -180,7 +180,6 @@ class tstream_bsd(TALLOC_CTX):
         if stream.read_req is not None or stream.disconnect_req is not None:
             refuse_busy(stream)
         stream.read_req = req
-        req.op_done = done
         if self.error and (at_once or self.optimize or not self._will_tell(POLLIN)):
             later(req, done, -1, self.error)
             return True
@@ -203,6 +202,7 @@ class tstream_bsd(TALLOC_CTX):
             if err:
                 later(req, done, -1, err)
                 return True
+        req.op_done = done
         self.reader = req
         return True
 
@@ -216,7 +216,7 @@ class tstream_bsd(TALLOC_CTX):
         if self.error:
             later(req, writev_over, -1, self.error)
             return True
-        # _write(), spelled out for what happens nearly always: the system takes everything.
+        # _write(), spelled out
         try:
             count = _sys.writev(self.fd, req.op_vector)
         except OSError as error:
