@@ -9,6 +9,7 @@ import pytest
 from req_kit import Bench, job_state, opened, other_state, silent_aborts
 
 from talloc_py import talloc_set_name_const, talloc_zero
+from tevent import req as req_module
 from tevent import (
     tevent_queue_add,
     tevent_queue_add_entry,
@@ -21,12 +22,19 @@ from tevent import (
     tevent_req_set_cancel_fn,
     tevent_req_set_cleanup_fn,
     tevent_req_set_print_fn,
+    tevent_req_state,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 bench = pytest.fixture(opened, name="bench")
+
+
+@pytest.mark.parametrize("state", tevent_req_state)
+def test_states_of_the_module(state: tevent_req_state) -> None:
+    """The module that the functions live in has the states under the same names and with the same values."""
+    assert getattr(req_module, state.name) == state
 
 
 @pytest.mark.parametrize(
