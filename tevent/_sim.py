@@ -19,7 +19,7 @@ from talloc_py.core import TALLOC_CTX, talloc_free, talloc_is_parent, talloc_new
 
 from . import _sys
 from ._base import NEVER_ENDING, main_of, tevent_context
-from ._sim_backend import OPS
+from ._sim_backend import OPS, be_default
 from ._sim_choice import by_replay, by_seed, first_always
 from ._sim_requests import errno_text, request_watch
 from .context import tevent_common_have_events, tevent_context_init_ops, tevent_loop_once
@@ -133,6 +133,9 @@ class simulation:
 
         faults: Which operations fail, and how, see `fault`: a mapping, or a function ``(number, name) -> object``.
 
+        default: Whether contexts that are made without naming a backend, by `tevent_context_init`, live in the world
+            too: for whole programs, which make their own.
+
         steps_max: So many iterations of all contexts together, and so many operations, then `simulation_limit`.
 
         span_us_max: So much virtual time, in microseconds, then `simulation_limit`.
@@ -165,6 +168,7 @@ class simulation:
         choose: Callable[[int, str], int] | None = None,
         replay: Sequence[int] | None = None,
         faults: Mapping[int | str, Any] | Callable[[int, str], Any] | None = None,
+        default: bool = False,
         steps_max: int = 100_000,
         span_us_max: int = 366 * 86400 * 1_000_000,
     ) -> None:
@@ -177,6 +181,8 @@ class simulation:
         self._faults: Mapping[int | str, Any] | Callable[[int, str], Any] = {} if faults is None else faults
         self._steps_max: int = steps_max
         self._span_us_max: int = span_us_max
+        self._default: bool = default
+        self._undo: list[Callable[[], None]] = []
         self._clock: Callable[[], int] = _sys.now_us
         self._serial: int = 0
         self._seen: dict[str, int] = {}
@@ -206,6 +212,8 @@ class simulation:
         self._clock = _sys.now_us
         _sys.now_us = self._read_clock
         self._requests.begin()
+        if self._default:
+            self._undo.append(be_default(self))
         return self
 
     def __exit__(
@@ -220,6 +228,8 @@ class simulation:
             self.deliveries.clear()
             talloc_free(self.top)
         finally:
+            for undo in self._undo:
+                undo()
             self._requests.end()
             _sys.now_us = self._clock
             _active.world = None
@@ -252,7 +262,6 @@ class simulation:
             raise MemoryError("a memory limit forbids the context")
         if mem_ctx is None:
             self._own_contexts.append(ev)
-        ev.wait_timeout = timeval(NEVER_ENDING, 0)
         return ev
 
     def adopt(self, ev: tevent_context) -> None:
@@ -260,6 +269,7 @@ class simulation:
         self.deliveries[:] = [each for each in self.deliveries if each.ev is not ev]
         if not any(each is ev for each in self.contexts):
             self.contexts.append(ev)
+            ev.wait_timeout = timeval(NEVER_ENDING, 0)
 
     def owns(self, ptr: TALLOC_CTX) -> bool:
         """Whether *ptr* lies below `top`: it belongs to the world, not to what is tested in it."""

@@ -2,7 +2,8 @@
 """
 The backend of the contexts of a simulated world: no descriptors, no signals, and the world does the waiting.
 
-It is not in the registry of backends, since a context of it needs a world, its ``additional_data``.
+It is in the registry of backends only where a world asks for that, since a context of it needs a world, its
+``additional_data``.
 """
 
 from __future__ import annotations
@@ -10,20 +11,43 @@ from __future__ import annotations
 from talloc_py.core import TALLOC_CTX
 
 from ._base import tevent_context
-from .backend import tevent_ops
+from .backend import _known as registry
+from .backend import tevent_ops, tevent_register_backend, tevent_set_default_backend
 from .immediate import tevent_common_schedule_immediate
 from .timed import tevent_common_add_timer_v2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Final, NoReturn
 
     from ._sim import simulation
 
-__all__ = ["OPS"]
+__all__ = ["OPS", "be_default", "worlds"]
+
+#: The world that the contexts belong to that are made by the backend's name; the last one.
+worlds: list[simulation] = []
+_NAME: Final = "simulated"
+
+
+def be_default(world: simulation) -> Callable[[], None]:
+    """Let contexts that are made without a name live in *world*; what is returned puts everything back."""
+    former = registry.default
+    worlds.append(world)
+    tevent_register_backend(_NAME, OPS)
+    tevent_set_default_backend(_NAME)
+
+    def undo() -> None:
+        worlds.remove(world)
+        registry.by_name.pop(_NAME, None)
+        registry.default = former
+
+    return undo
 
 
 def _context_init(ev: tevent_context) -> int:
+    if ev.additional_data is None:
+        ev.additional_data = worlds[-1]
     world: simulation = ev.additional_data
     world.adopt(ev)
     return 0

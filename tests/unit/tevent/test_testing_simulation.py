@@ -17,8 +17,10 @@ from tevent import (
     tevent_add_fd,
     tevent_add_signal,
     tevent_add_timer,
+    tevent_backend_list,
     tevent_context,
     tevent_context_init,
+    tevent_context_init_byname,
     tevent_context_set_wait_timeout,
     tevent_create_immediate,
     tevent_loop_once,
@@ -92,8 +94,9 @@ class TestClock:
 
     def test_start(self) -> None:
         """The clock begins where it is told to."""
-        with simulation(start=timeval(5, 7)):
+        with simulation(start=timeval(5, 7)) as world:
             assert tevent_timeval_current() == timeval(5, 7)
+            assert world.replay_text() == "simulation(replay=[], start=timeval(tv_sec=5, tv_usec=7))"
 
     def test_put_back(self) -> None:
         """The clock of the machine is back after the world, also after one that ended by an exception."""
@@ -338,6 +341,16 @@ class TestSeveralContexts:
             seen.add(tuple(arrived))
         assert seen == {("a", "b"), ("b", "a")}
 
+    def test_immediates_of_another_one(self, world: simulation, log: list[str]) -> None:
+        """An immediate of another context runs before the clock moves."""
+        ev, other = world.context(), world.context()
+        im = tevent_create_immediate(other)
+        assert im is not None
+        tevent_schedule_immediate(im, other, lambda *_: log.append(f"immediate at {world.elapsed_us}"), None)
+        tevent_add_timer(ev, ev, tevent_timeval_current_ofs(1, 0), note(log, "timer"), None)
+        tevent_loop_wait(ev)
+        assert log == ["immediate at 0", "timer"]
+
     def test_run_until(self, world: simulation, log: list[str]) -> None:
         """run() stops when its condition is true, and says whether that came."""
         ev = world.context()
@@ -522,6 +535,29 @@ class TestOwnership:
             tevent_loop_once(other)
         talloc_free(top)
         assert order == ["context", "top", "other"]
+
+    def test_default(self) -> None:
+        """A program that makes its context itself lives in a world that is the default; afterwards all is as before."""
+        backends = tevent_backend_list(None)
+        with simulation(default=True) as world:
+            ev = tevent_context_init(world.top)
+            assert ev is not None
+            req = tevent_wakeup_send(ev, ev, tevent_timeval_current_ofs(3600, 0))
+            assert req is not None
+            assert tevent_req_poll(req, ev)
+            assert world.elapsed_us == 3600 * 1000000
+            named = tevent_context_init_byname(world.top, "epoll")
+            assert named is not None
+            assert named.ops is not ev.ops
+        assert list(tevent_backend_list(None)) == list(backends)
+        ev = tevent_context_init(None)
+        assert ev is not None
+        assert not isinstance(ev.additional_data, simulation)
+        talloc_free(ev)
+        with simulation() as world:
+            ev = tevent_context_init(world.top)
+            assert ev is not None
+            assert ev not in world.contexts
 
     def test_memory_limit(self, world: simulation) -> None:
         """A memory limit that forbids the context is an error of Python's, as nobody looks for None in a test."""
