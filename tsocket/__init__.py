@@ -10,67 +10,6 @@ from __future__ import annotations
 from talloc_py._sys import debug_settings
 from tevent.errno import get_errno, set_errno
 
-from .address import (
-    iovec,
-    sockaddr,
-    tsocket_address,
-    tsocket_address_copy,
-    tsocket_address_create,
-    tsocket_address_ops,
-    tsocket_address_string,
-)
-from .bsd_address import (
-    tsocket_address_bsd_from_samba_sockaddr,
-    tsocket_address_bsd_from_sockaddr,
-    tsocket_address_bsd_sockaddr,
-    tsocket_address_inet_addr_string,
-    tsocket_address_inet_from_hostport_strings,
-    tsocket_address_inet_from_strings,
-    tsocket_address_inet_port,
-    tsocket_address_inet_set_port,
-    tsocket_address_is_inet,
-    tsocket_address_is_unix,
-    tsocket_address_unix_from_path,
-    tsocket_address_unix_path,
-)
-from .bsd_stream import (
-    tstream_bsd_existing_socket,
-    tstream_bsd_fail_readv_first_error,
-    tstream_bsd_optimize_readv,
-    tstream_unix_socketpair,
-)
-from .connect import (
-    tstream_inet_tcp_connect_recv,
-    tstream_inet_tcp_connect_send,
-    tstream_unix_connect_recv,
-    tstream_unix_connect_send,
-)
-from .helpers import (
-    tdgram_sendto_queue_recv,
-    tdgram_sendto_queue_send,
-    tstream_readv_pdu_queue_recv,
-    tstream_readv_pdu_queue_send,
-    tstream_readv_pdu_recv,
-    tstream_readv_pdu_send,
-    tstream_writev_queue_recv,
-    tstream_writev_queue_send,
-)
-from .socket_error import samba_socket_poll_error, samba_socket_poll_or_sock_error, samba_socket_sock_error
-from .stream import (
-    tsocket_simple_int_recv,
-    tstream_context,
-    tstream_disconnect_recv,
-    tstream_disconnect_send,
-    tstream_monitor_recv,
-    tstream_monitor_send,
-    tstream_pending_bytes,
-    tstream_readv_recv,
-    tstream_readv_send,
-    tstream_writev_recv,
-    tstream_writev_send,
-)
-from .stream_backend import tstream_context_create, tstream_context_data, tstream_context_ops
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tevent.ntstatus import (
@@ -101,6 +40,15 @@ if TYPE_CHECKING:
         tevent_req_nterror,
     )
 
+    from .address import (
+        iovec,
+        sockaddr,
+        tsocket_address,
+        tsocket_address_copy,
+        tsocket_address_create,
+        tsocket_address_ops,
+        tsocket_address_string,
+    )
     from .async_io import read_packet_recv, read_packet_send, writev_recv, writev_send
     from .async_sock import (
         accept_recv,
@@ -112,12 +60,38 @@ if TYPE_CHECKING:
         wait_for_read_recv,
         wait_for_read_send,
     )
+    from .bsd_address import (
+        tsocket_address_bsd_from_samba_sockaddr,
+        tsocket_address_bsd_from_sockaddr,
+        tsocket_address_bsd_sockaddr,
+        tsocket_address_inet_addr_string,
+        tsocket_address_inet_from_hostport_strings,
+        tsocket_address_inet_from_strings,
+        tsocket_address_inet_port,
+        tsocket_address_inet_set_port,
+        tsocket_address_is_inet,
+        tsocket_address_is_unix,
+        tsocket_address_unix_from_path,
+        tsocket_address_unix_path,
+    )
     from .bsd_dgram import (
         tdgram_bsd_existing_socket,
         tdgram_bsd_optimize_recvfrom,
         tdgram_inet_udp_broadcast_socket,
         tdgram_inet_udp_socket,
         tdgram_unix_socket,
+    )
+    from .bsd_stream import (
+        tstream_bsd_existing_socket,
+        tstream_bsd_fail_readv_first_error,
+        tstream_bsd_optimize_readv,
+        tstream_unix_socketpair,
+    )
+    from .connect import (
+        tstream_inet_tcp_connect_recv,
+        tstream_inet_tcp_connect_send,
+        tstream_unix_connect_recv,
+        tstream_unix_connect_send,
     )
     from .dcerpc import (
         DCERPC_DREP_LE,
@@ -188,6 +162,16 @@ if TYPE_CHECKING:
         gensec_security,
         gensec_unwrap,
         gensec_wrap,
+    )
+    from .helpers import (
+        tdgram_sendto_queue_recv,
+        tdgram_sendto_queue_send,
+        tstream_readv_pdu_queue_recv,
+        tstream_readv_pdu_queue_send,
+        tstream_readv_pdu_recv,
+        tstream_readv_pdu_send,
+        tstream_writev_queue_recv,
+        tstream_writev_queue_send,
     )
     from .npa import (
         FILE_TYPE_BYTE_MODE_PIPE,
@@ -310,6 +294,21 @@ if TYPE_CHECKING:
         tstream_smbXcli_np_set_timeout,
         tstream_smbXcli_np_use_trans,
     )
+    from .socket_error import samba_socket_poll_error, samba_socket_poll_or_sock_error, samba_socket_sock_error
+    from .stream import (
+        tsocket_simple_int_recv,
+        tstream_context,
+        tstream_disconnect_recv,
+        tstream_disconnect_send,
+        tstream_monitor_recv,
+        tstream_monitor_send,
+        tstream_pending_bytes,
+        tstream_readv_recv,
+        tstream_readv_send,
+        tstream_writev_recv,
+        tstream_writev_send,
+    )
+    from .stream_backend import tstream_context_create, tstream_context_data, tstream_context_ops
     from .tls import (
         tstream_tls_accept_recv,
         tstream_tls_accept_send,
@@ -354,7 +353,7 @@ if TYPE_CHECKING:
 else:
     # Hidden from type checkers, which would take every name for one that is found here.
     def __getattr__(name):
-        from ._virtual import find
+        from ._homes import find
 
         return find(name)
 

@@ -14,7 +14,7 @@ import pytest
 
 import tevent.ntstatus
 import tsocket
-import tsocket._virtual
+import tsocket._homes
 
 CHECK = runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "check_api.py"))
 ENTRIES: list[Any] = list(CHECK["read_tables"]())
@@ -55,8 +55,8 @@ def test_what_tsocket_exports_again() -> None:
 
 
 def test_lazy_names() -> None:
-    """A name of a virtual socket is exported exactly if the module that is said to have it does have it."""
-    homes = tsocket._virtual.HOMES
+    """A name is exported exactly if the module that is said to have it does have it."""
+    homes = tsocket._homes.HOMES
     listed = [name for names in homes.values() for name in names]
     assert len(listed) == len(set(listed))
     assert sorted(set(listed) - set(tsocket.__all__)) == []
@@ -128,9 +128,9 @@ def test_import_is_cheap(name: str, unwanted: set[str]) -> None:
 
 
 def test_import_of_everything_is_cheap() -> None:
-    """A star import loads the modules of the virtual sockets, but not what those need when they are used."""
+    """A star import loads the modules of all names, but not what the virtual sockets need when they are used."""
     loaded = loaded_by("from tsocket import *")
-    assert {f"tsocket.{module}" for module in tsocket._virtual.HOMES} <= loaded
+    assert {f"tsocket.{module}" for module in tsocket._homes.HOMES} <= loaded
     assert (SLOW | {"cryptography", "gssapi", "smbprotocol", "spnego"}) & loaded == set()
 
 
