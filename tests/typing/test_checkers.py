@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,10 +52,21 @@ def pyright(path: pathlib.Path, folder: pathlib.Path) -> dict[int, str]:
     """The complaints of pyright, by line."""
     shutil.copy(path, folder)
     settings = folder / "pyrightconfig.json"
-    settings.write_text(json.dumps({"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}), encoding="utf-8")
+    config = {"include": [path.name], "typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
+    settings.write_text(json.dumps(config), encoding="utf-8")
     said = json.loads(run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", settings))
     assert said["summary"]["filesAnalyzed"] == 1, said
     return {found["range"]["start"]["line"] + 1: found["message"] for found in said["generalDiagnostics"]}
+
+
+def translations(page: pathlib.Path) -> str:
+    """The Python that stands beside C on a page of the manual, as one program."""
+    beside = re.findall(r"^.. container:: beside\n((?:   .*\n|\n)+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    code = [re.search(r"^   .. code-block:: python\n((?:      .*\n|\n)+)", each, re.MULTILINE) for each in beside]
+    assert len(code) > 2
+    assert all(code)
+    heads = [f"from {package} import *" for package in ("talloc_py", "tevent", "tsocket")]
+    return "\n".join([*heads, *(textwrap.dedent(each[1]) for each in code if each)])
 
 
 @pytest.fixture(params=[mypy, pyright], ids=["mypy", "pyright"])
@@ -85,3 +97,13 @@ def test_what_is_refused(checker: Checker, tmp_path: pathlib.Path) -> None:
     }
     assert checker(path, tmp_path).keys() == marked
     assert len(marked) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_translations_of_the_porting_guide(checker: Checker, tmp_path: pathlib.Path) -> None:
+    """What the manual sets beside C, line by line, is accepted as it stands."""
+    path = tmp_path / "guide" / "ported.py"
+    path.parent.mkdir()
+    path.write_text(translations(ROOT / "docs" / "porting.rst"), encoding="utf-8")
+    assert checker(path, tmp_path) == {}
