@@ -28,9 +28,8 @@ from typing import TextIO
 from .equivalent import EQUIVALENT
 from .mutants import Mutant, mutants
 from .server import Server
-from .targets import TARGETS
+from .targets import ROOT, TARGETS
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 COPIED = ("talloc_py", "tevent", "tsocket", "tests", "examples", "pyproject.toml", "README.md")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
 
 class Target(NamedTuple):
     """Some source files and their tests."""
@@ -15,7 +17,7 @@ class Target(NamedTuple):
 
 
 def _all(*patterns: str) -> tuple[str, ...]:
-    return tuple(sorted(str(path) for pattern in patterns for path in pathlib.Path().glob(pattern)))
+    return tuple(sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)))
 
 
 def _examples(*areas: str) -> tuple[str, ...]:
