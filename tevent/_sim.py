@@ -461,7 +461,8 @@ class simulation:
         """End an iteration of *ev*, whose first timer is *te*, that found nothing to do at this time."""
         other = self._other_context(ev)
         if other is not None:
-            return 0 if tevent_loop_once(other) == 0 or not ev.gone else -1
+            tevent_loop_once(other)
+            return 0
         next_us = self._next_time(ev)
         if next_us is None:
             self.deadlocked = True
@@ -518,21 +519,22 @@ class simulation:
 
     def _other_context(self, ev: tevent_context) -> tevent_context | None:
         """A context other than *ev* that has something to do now."""
-        busy = [each for each in self._busy_contexts() if each is not ev]
+        busy = self._busy_contexts(ev) if len(self.contexts) > 1 else []
         return busy[self.choose(len(busy), "which other context goes on")] if busy else None
 
     def _idle_contexts(self) -> list[tevent_context]:
         """The living contexts whose loop does not run at this moment."""
-        self.contexts = [ev for ev in self.contexts if not ev.gone]
-        self.deliveries = [each for each in self.deliveries if not each.ev.gone]
+        if any(ev.gone for ev in self.contexts):
+            self.contexts = [ev for ev in self.contexts if not ev.gone]
+            self.deliveries = [each for each in self.deliveries if not each.ev.gone]
         return [ev for ev in self.contexts if ev.level == 0]
 
-    def _busy_contexts(self) -> list[tevent_context]:
-        """Those of them that have something to do at this very time."""
+    def _busy_contexts(self, but: tevent_context | None = None) -> list[tevent_context]:
+        """Those of them, *but* one, that have something to do at this very time."""
         now_us = self._now_us
         found: list[tevent_context] = []
         for ev in self._idle_contexts():
-            next_us = self._next_time_of(ev)
+            next_us = None if ev is but else self._next_time_of(ev)
             if next_us is not None and next_us <= now_us:
                 found.append(ev)
         return found
@@ -541,12 +543,13 @@ class simulation:
         """When *ev* has something to do, in microseconds since the epoch; None: never."""
         if ev.im_first is not None:
             return self._now_us
-        times = [each.due_us for each in self.deliveries if each.ev is ev][:1]
+        first = next((each.due_us for each in self.deliveries if each.ev is ev), None)
         te = ev.timers.first()
-        if te is not None:
-            left = tevent_timeval_until(self.now, te.next_event)
-            times.append(self._now_us + left[0] * 1000000 + left[1])
-        return min(times, default=None)
+        if te is None:
+            return first
+        left = tevent_timeval_until(self.now, te.next_event)
+        due_us = self._now_us + left[0] * 1000000 + left[1]
+        return due_us if first is None else min(first, due_us)
 
     def _next_time(self, waiting: tevent_context | None = None) -> int | None:
         """
