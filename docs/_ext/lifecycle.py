@@ -109,7 +109,7 @@ def _life(
 BOX = '<rect x="{x}" y="{y}" width="{w}" height="34" rx="6" fill="none" stroke="currentColor"/>'
 TEXT = '<text x="{x}" y="{y}" text-anchor="middle" font-size="{size}" fill="currentColor">{text}</text>'
 LINE = '<path d="{d}" fill="none" stroke="currentColor" stroke-opacity="0.7" marker-end="url(#tip)"/>'
-LEFT, MIDDLE, RIGHT, ROW = 10, 420, 740, 74
+LEFT, MIDDLE, RIGHT, ROW = 10, 480, 800, 74
 
 
 def _box(x: int, y: int, w: int, text: str) -> list[str]:
@@ -128,20 +128,29 @@ def draw(found: list[Transition]) -> str:
         calls = " / ".join(each.call for each in found if each.after == state)
         parts += _box(MIDDLE, y - 17, 200, state)
         parts.append(LINE.format(d=f"M 212 {middle} C 260 {middle}, 230 {y}, 290 {y} L {MIDDLE - 4} {y}"))
-        parts.append(TEXT.format(x=(230 + MIDDLE) // 2 + 10, y=y - 6, size=10, text=calls))
-        parts.append(LINE.format(d=f"M {MIDDLE + 202} {y} C 690 {y}, 680 {middle}, {RIGHT - 4} {middle}"))
+        parts.append(TEXT.format(x=(284 + MIDDLE) // 2, y=y - 6, size=10, text=calls))
+        parts.append(LINE.format(d=f"M {MIDDLE + 202} {y} C 750 {y}, 740 {middle}, {RIGHT - 4} {middle}"))
     low = height - 24
     leaves = " / ".join(dict.fromkeys(each.call for each in found if each.after == "TEVENT_REQ_RECEIVED"))
-    way = f"M 110 {middle + 18} C 110 {low}, 110 {low}, 200 {low} L 740 {low} C 830 {low}, 830 {low}, 830 {middle + 21}"
+    way = f"M 110 {middle + 18} C 110 {low}, 110 {low}, 200 {low} L 800 {low} C 890 {low}, 890 {low}, 890 {middle + 21}"
     parts.append(LINE.format(d=way))
-    parts.append(TEXT.format(x=465, y=low - 6, size=10, text=f"from every state: {leaves}"))
+    parts.append(TEXT.format(x=495, y=low - 6, size=10, text=f"from every state: {leaves}"))
     tip = '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     tip += '<path d="M 0 0 L 8 4 L 0 8 z" fill="currentColor"/></marker>'
     return (
-        f'<div class="picture"><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 930 {height}" role="img" '
-        f'style="min-width: 40rem" aria-label="States of a request" font-family="sans-serif">'
+        f'<div class="picture"><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 990 {height}" role="img" '
+        f'style="min-width: 42rem" aria-label="States of a request" font-family="sans-serif">'
         f"<defs>{tip}</defs>{''.join(parts)}</svg></div>\n"
     )
+
+
+def _link(state: str) -> str:
+    """A state by the part of its name that differs."""
+    return f"`{state.removeprefix('TEVENT_REQ_')} <{state}>`"
+
+
+def _named(call: str) -> str:
+    return call if " " in call else f"`{call}`"
 
 
 def write_picture(app: Sphinx) -> None:
@@ -151,8 +160,9 @@ def write_picture(app: Sphinx) -> None:
     found = transitions()
     (folder / "lifecycle.svg").write_text(draw(found), encoding="utf-8")
     lines = [".. list-table::", "   :header-rows: 1", "", "   * - State", "     - What happens", "     - Next state"]
-    for each in found:
-        lines += [f"   * - `{each.before}`", f"     - {each.call}", f"     - `{each.after}`"]
+    for before, after in dict.fromkeys((each.before, each.after) for each in found):
+        calls = [each.call for each in found if (each.before, each.after) == (before, after)]
+        lines += [f"   * - {_link(before)}", f"     - {', '.join(map(_named, calls))}", f"     - {_link(after)}"]
     (folder / "lifecycle.inc").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
