@@ -8,8 +8,10 @@ usable is left.  A `priority` has the result in OpenSSL's terms, which differ:
 
 * what GnuTLS enables by itself although nobody should need it any more (TLS 1.0 and 1.1, key exchange without forward
   secrecy, MACs with SHA-1, CCM) is enabled only if its own name is in the string;
-* signature algorithms, groups, compression and types of certificates are OpenSSL's business; it offers none that is
-  known to be weak;
+* of groups Python can choose one elliptic curve; it does so where those it would offer beside are weaker than what is
+  asked for, or where nothing else is asked for;
+* signature algorithms, compression and types of certificates are OpenSSL's business; it offers none that is known to be
+  weak;
 * what would make a connection safer and cannot be said to OpenSSL is refused: `bad_priority`.
 
 Cost: a parse is some set operations an item; parameters are parsed once.
@@ -95,6 +97,23 @@ _KEYWORDS: Final = {
     "SUITEB128": _names("AES-128-GCM AES-256-GCM ECDHE-ECDSA AEAD"),
     "SUITEB192": _names("AES-256-GCM ECDHE-ECDSA AEAD"),
 }
+# ... and the groups of those that do not take all.
+_KEYWORD_GROUPS: Final = {
+    "SECURE192": _names("GROUP-SECP384R1 GROUP-SECP521R1 GROUP-FFDHE8192"),
+    "SECURE256": _names("GROUP-SECP384R1 GROUP-SECP521R1 GROUP-FFDHE8192"),
+    "SUITEB128": _names("GROUP-SECP256R1 GROUP-SECP384R1"),
+    "SUITEB192": _names("GROUP-SECP384R1"),
+}
+_FINITE_FIELDS: Final = frozenset(name for name in _GROUPS if name.startswith("GROUP-FFDHE"))
+# The curves that Python can choose, by OpenSSL's names, weakest first.
+_CURVES: Final = {"GROUP-SECP256R1": "prime256v1", "GROUP-SECP384R1": "secp384r1", "GROUP-SECP521R1": "secp521r1"}
+# What is stronger than the weakest group that OpenSSL offers unasked, and than the weakest hash it signs with.
+_STRONG_GROUPS: Final = frozenset(
+    "GROUP-" + name for name in _names("SECP384R1 SECP521R1 X448 GC512A FFDHE4096 FFDHE6144 FFDHE8192")
+)
+_STRONG_SIGNATURES: Final = frozenset(
+    name for name in _SIGNATURES if name.endswith(("384", "512", "EDDSA-ED448", "SIGN-GOSTR341012-512"))
+)
 # OpenSSL's own choice fits them.
 _PLAIN: Final = _names("NORMAL LEGACY PERFORMANCE PFS SECURE128")
 _SUITE_B: Final = ("SUITEB128", "SUITEB192")
@@ -163,15 +182,20 @@ class priority:
         plain: Nothing is said about algorithms: OpenSSL's own choice stands.
 
         level: The least security level for the certificates of others, 0 if nothing is said.
+
+        curve: The one curve to be used, by OpenSSL's name; empty for all that OpenSSL has.
     """
 
-    __slots__ = ("algorithms", "level", "plain", "versions")
+    __slots__ = ("algorithms", "curve", "level", "plain", "versions")
 
-    def __init__(self, versions: Iterable[str], algorithms: frozenset[str], plain: bool, level: int) -> None:
+    def __init__(
+        self, versions: Iterable[str], algorithms: frozenset[str], plain: bool, level: int, curve: str = ""
+    ) -> None:
         self.versions: tuple[str, ...] = tuple(sorted(versions))
         self.algorithms: frozenset[str] = algorithms
         self.plain: bool = plain
         self.level: int = level
+        self.curve: str = curve
 
 
 DEFAULT: Final = priority(("TLS1.2", "TLS1.3"), frozenset(), True, 0)
@@ -186,6 +210,7 @@ class _reader:
         self.changed = False  # something was said about algorithms
         self.level = 0
         self.flags: set[str] = set()
+        self.groups: set[str] = set()
 
     def begin(self, item: str) -> None:
         """Look at the first item, which decides the versions to begin with."""
@@ -211,6 +236,7 @@ class _reader:
     def keyword(self, name: str, first: bool) -> None:
         """Add what a keyword stands for."""
         self.enabled |= _KEYWORDS[name] | _SIGNATURES | _GROUPS
+        self.groups |= _KEYWORD_GROUPS.get(name, _GROUPS)
         if not first and name in _SUITE_B and self.enabled.isdisjoint(_VERSIONS):
             self.enabled.add("VERS-TLS1.2")
         if not first or name not in _PLAIN:
@@ -228,16 +254,44 @@ class _reader:
         """Add or take away a protocol, an algorithm, or all of a category."""
         if name in _ALL:
             more, all_of_it = _ALL[name]
+            self.change_groups(_groups_of(name), add)
             self.change(more if add else all_of_it, add)
             return True
         if name.startswith("CURVE-"):
             name = "GROUP-" + name[6:]
         if any(name in category for category in _CATEGORIES):
+            self.change_groups({name} & _GROUPS, add)
             self.change({name}, add)
             if add:
                 self.by_name.add(name)
             return True
         return name.startswith("COMP-")  # whatever it is, there is no compression
+
+    def change_groups(self, names: Iterable[str], add: bool) -> None:
+        """Add groups or take them away."""
+        if add:
+            self.groups.update(names)
+        else:
+            self.groups.difference_update(names)
+
+    def curve(self) -> str:
+        """
+        The curve to be chosen, "" for none.
+
+        OpenSSL's own choice is as strong as the weakest that is asked for, unless all of those are strong.
+        """
+        if self.groups <= _STRONG_GROUPS or (self.groups <= _CURVES.keys() and len(self.groups) == 1):
+            for name, curve in _CURVES.items():
+                if name in self.groups:
+                    return curve
+            if self.groups:
+                raise bad_priority("OpenSSL cannot be told to take none but these groups, which are strong")
+        return ""
+
+    def look_at_signatures(self) -> None:
+        """OpenSSL cannot be told which to take; those it takes are good enough, unless more is asked for."""
+        if (self.enabled & _SIGNATURES) and self.enabled & _SIGNATURES <= _STRONG_SIGNATURES:
+            raise bad_priority("OpenSSL cannot be told to insist on strong signatures")
 
     def change(self, names: Iterable[str], add: bool) -> None:
         """Add *names* or take them away."""
@@ -268,6 +322,15 @@ class _reader:
         return found
 
 
+def _groups_of(name: str) -> frozenset[str]:
+    """The groups that an item for all of a category is about."""
+    if name == "GROUP-DH-ALL":
+        return _FINITE_FIELDS
+    if name == "GROUP-EC-ALL":
+        return _GROUPS - _FINITE_FIELDS
+    return _GROUPS if name in ("GROUP-ALL", "CURVE-ALL") else frozenset()
+
+
 def parse(text: str) -> priority:
     """
     What *text* says; the empty string says nothing.
@@ -289,6 +352,7 @@ def parse(text: str) -> priority:
         raise bad_priority("no protocol, or not what one needs, is left")
     if "DISABLE_WILDCARDS" in reader.flags:
         raise bad_priority("OpenSSL cannot be told to take no wildcards in the names of certificates")
+    reader.look_at_signatures()
     versions = {version for version in usable & _TLS if version not in _OLD or version in reader.by_name}
     if not versions and not usable.isdisjoint(_TLS):
         raise bad_priority("TLS 1.0 and 1.1 are used only if they are asked for by name")
@@ -307,4 +371,5 @@ def parse(text: str) -> priority:
         frozenset(algorithms),
         not reader.changed and not versions & _OLD,
         reader.level,
+        reader.curve(),
     )

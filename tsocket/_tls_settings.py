@@ -131,6 +131,8 @@ class settings:
 def _apply(context: ssl.SSLContext, have: priority, strict: bool) -> frozenset[str]:
     """Tell *context* what *have* says, and return the versions; *strict*: certificates are looked at."""
     versions = set(have.versions)
+    if have.curve:
+        context.set_ecdh_curve(have.curve)
     ciphers = _cipher_string(context, have, versions, strict)
     if not have.plain and not _fits_tls13(have, ciphers is None):
         versions.discard("TLS1.3")

@@ -10,11 +10,11 @@ from typing import Any
 
 import peers
 import pytest
-from stream_kit import Loop
-from tls_kit import Pair, world
+from stream_kit import Loop, Wire
+from tls_kit import HOST, Pair, world
 
-from talloc_py import TALLOC_CTX
-from tsocket import TLS_VERIFY_PEER_CA_ONLY, TLS_VERIFY_PEER_NO_CHECK
+from talloc_py import TALLOC_CTX, talloc_free
+from tsocket import TLS_VERIFY_PEER_CA_ONLY, TLS_VERIFY_PEER_NO_CHECK, tstream_tls_connect_send
 from tsocket._tls_priority import bad_priority, parse
 
 USABLE = [
@@ -123,6 +123,44 @@ class TestParse:
         with pytest.raises(bad_priority, match="wildcards"):
             parse("NORMAL:%DISABLE_WILDCARDS")
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "NORMAL:-SIGN-ALL:+SIGN-RSA-SHA512",
+            "NORMAL:-SIGN-ALL:+SIGN-ECDSA-SECP384R1-SHA384:+SIGN-EDDSA-ED448",
+            "NORMAL:-GROUP-ALL:+GROUP-X448",
+            "NORMAL:-GROUP-EC-ALL:-GROUP-FFDHE2048:-GROUP-FFDHE3072",
+        ],
+    )
+    def test_strength_that_openssl_cannot_be_told(self, text: str) -> None:
+        """Nor is one for nothing but strong signatures, or strong groups of which none can be chosen."""
+        with pytest.raises(bad_priority, match="strong"):
+            parse(text)
+
+    @pytest.mark.parametrize(
+        ("text", "curve"),
+        [
+            ("NORMAL", ""),
+            ("NORMAL:-GROUP-SECP256R1", ""),
+            ("NORMAL:-GROUP-ALL", ""),
+            ("NORMAL:-GROUP-EC-ALL", ""),
+            ("NORMAL:-GROUP-DH-ALL:-SIGN-RSA-SHA256", ""),
+            ("NORMAL:-GROUP-ALL:+GROUP-X25519:+GROUP-SECP384R1", ""),
+            ("NORMAL:-GROUP-ALL:+GROUP-X25519", ""),
+            ("NORMAL:-GROUP-ALL:+GROUP-SECP256R1", "prime256v1"),
+            ("NORMAL:-CURVE-ALL:+CURVE-SECP521R1", "secp521r1"),
+            ("NORMAL:-GROUP-ALL:+GROUP-SECP521R1:+GROUP-X448:+GROUP-SECP384R1", "secp384r1"),
+            ("SECURE192", "secp384r1"),
+            ("SECURE256", "secp384r1"),
+            ("SUITEB128", ""),
+            ("SUITEB192", "secp384r1"),
+            ("NORMAL:+SECURE256", ""),
+        ],
+    )
+    def test_curves(self, text: str, curve: str) -> None:
+        """One is chosen where OpenSSL would offer weaker ones, or where it is the only one."""
+        assert parse(text).curve == curve
+
     @pytest.mark.parametrize(("text", "level"), [("NORMAL", 0), ("SECURE256", 3), ("NORMAL:%PROFILE_ULTRA", 4)])
     def test_levels(self, text: str, level: int) -> None:
         """A profile says how strong certificates have to be."""
@@ -189,9 +227,28 @@ class TestHandshakes:
     def test_what_is_agreed_on(self, top: TALLOC_CTX, loop: Loop, priority: str, version: str, cipher: str) -> None:
         """The client's wishes are met."""
         client = world().client(top, TLS_VERIFY_PEER_NO_CHECK, None, priority=priority)
-        one, _ = Pair(loop, top, client, world().server(top)).streams()
+        # Before TLS 1.3 the curve of the certificate has to be among those of the client, too; so it is with GnuTLS.
+        files = world().ca.issue("strong", [HOST], kind="ec384") if "SUITEB192" in priority else None
+        one, _ = Pair(loop, top, client, world().server(top, files)).streams()
         tls = one.private_data.engine._tls  # type: ignore[attr-defined]
         assert (tls.version(), tls.cipher()[0]) == (version, cipher)
+
+    @pytest.mark.parametrize(
+        ("priority", "group"),
+        [("NORMAL:-GROUP-ALL:+GROUP-SECP256R1", 23), ("SECURE192", 24), ("NORMAL:-GROUP-ALL:+GROUP-SECP521R1", 25)],
+    )
+    def test_a_curve_that_is_chosen(self, top: TALLOC_CTX, loop: Loop, unix: Wire, priority: str, group: int) -> None:
+        """The client offers no other, and a server of another mind finds nothing in common."""
+        client = world().client(top, TLS_VERIFY_PEER_NO_CHECK, None, priority=priority)
+        req = tstream_tls_connect_send(top, loop.ev, unix.stream, client)
+        offered = bytes((0, 10, 0, 4, 0, 2, 0, group))
+        assert offered in unix.drain()
+        talloc_free(req)
+        other = "NORMAL:-GROUP-ALL:+GROUP-SECP" + ("384R1" if group != 24 else "256R1")
+        server = world().server(top, priority=other)
+        assert Pair(loop, top, client, server).results()[0][0] == -1
+        files = world().ca.issue("strong", [HOST], kind="ec384")
+        assert Pair(loop, top, client, world().server(top, files)).results()[0][0] == 0
 
     def test_a_cipher_of_tls_1_3_that_was_not_asked_for(self, top: TALLOC_CTX, loop: Loop) -> None:
         """It cannot be kept from being offered, but a connection with it fails."""
