@@ -26,6 +26,7 @@ from .context import tevent_common_have_events, tevent_context_init_ops, tevent_
 from .errno import set_errno
 from .immediate import tevent_common_loop_immediate
 from .timed import tevent_common_loop_timer_delay, tevent_timeval_until, timeval
+from .trace import TEVENT_TRACE_AFTER_WAIT, TEVENT_TRACE_BEFORE_WAIT, tevent_trace_point_callback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -433,14 +434,15 @@ class simulation:
         if te is not None and te.next_event <= self.now:
             self._run_timer(ev, te)
             return 0
-        ready = self._ready(ev)
-        if ready:
-            self._run_one(ev, ready, None)
-            return 0
-        if ev.wait_us == 0:
+        tevent_trace_point_callback(ev, TEVENT_TRACE_BEFORE_WAIT)
+        ready = self._wait(ev, te)
+        tevent_trace_point_callback(ev, TEVENT_TRACE_AFTER_WAIT)
+        if ready is None:
             set_errno(EAGAIN)
             return -1
-        return self._wait(ev, te)
+        if ready and not ev.gone:
+            self._run_one(ev, ready)
+        return 0
 
     def iterate_until_idle(self, ev: tevent_context) -> int:
         """Iterations of *ev* until nothing is left that could happen in the world; for the backend."""
@@ -457,50 +459,59 @@ class simulation:
             raise simulation_limit(f"not at an end after {self.steps} iterations; {self.outstanding_text()}")
         self.steps += 1
 
-    def _wait(self, ev: tevent_context, te: tevent_timer | None) -> int:
-        """End an iteration of *ev*, whose first timer is *te*, that found nothing to do at this time."""
+    def _wait(self, ev: tevent_context, te: tevent_timer | None) -> list[delivery | tevent_timer] | None:
+        """
+        Wait for something that *ev*, whose first timer is *te*, can do.
+
+        What is ready at the end, maybe nothing: then another context had a turn, or the wait was over. None where
+        *ev* does not wait, or nothing can ever come.
+        """
+        ready = self._ready(ev)
+        if ready:
+            return ready
+        if ev.wait_us == 0:
+            return None
         other = self._other_context(ev)
         if other is not None:
             tevent_loop_once(other)
-            return 0
+            return []
         next_us = self._next_time(ev)
         if next_us is None:
             self.deadlocked = True
             self.tell(f"nothing is left that could happen; {self.outstanding_text()}")
-            set_errno(EAGAIN)
-            return -1
+            return None
         if te is None and 0 <= ev.wait_us < next_us - self._now_us:
             self.advance(ev.wait_us)
-            return 0
+            return []
         self.advance(max(next_us - self._now_us, 0))
-        if te is not None and te.next_event > self.now:
-            te = None
         ready = self._ready(ev)
-        if ready or te is not None:
-            self._run_one(ev, ready, te)
-        return 0
+        if te is not None and te.next_event <= self.now:
+            ready.append(te)
+        return ready
 
-    def _ready(self, ev: tevent_context) -> list[delivery]:
+    def _ready(self, ev: tevent_context) -> list[delivery | tevent_timer]:
         """What has arrived for *ev*: of each lane the first."""
-        ready: list[delivery] = []
+        ready: list[delivery | tevent_timer] = []
+        lanes: list[object] = []
         for each in self.deliveries:
             if each.due_us > self._now_us:
                 break
-            if each.ev is ev and (each.lane is None or all(each.lane != other.lane for other in ready)):
+            if each.ev is ev and each.lane not in lanes:
                 ready.append(each)
+                if each.lane is not None:
+                    lanes.append(each.lane)
         return ready
 
-    def _run_one(self, ev: tevent_context, ready: list[delivery], te: tevent_timer | None) -> None:
-        """Run one of what is ready at the end of a wait: a delivery, or the timer *te* that became due with them."""
-        names = [each.label for each in ready] + ([] if te is None else [f"timer {te.handler_name}"])
-        number = self.choose(len(names), " | ".join(names))
-        if te is not None and number == len(ready):
-            self._run_timer(ev, te)
-            return
-        chosen = ready[number]
-        self.deliveries.remove(chosen)
-        self.tell(chosen.label)
-        chosen.fn()
+    def _run_one(self, ev: tevent_context, ready: list[delivery | tevent_timer]) -> None:
+        """Run one of what is ready at the end of a wait: a delivery, or a timer that has become due with them."""
+        names = [each.label if isinstance(each, delivery) else f"timer {each.handler_name}" for each in ready]
+        chosen = ready[self.choose(len(names), " | ".join(names))]
+        if not isinstance(chosen, delivery):
+            self._run_timer(ev, chosen)
+        elif chosen.pending:  # whoever watches the wait may have cancelled it
+            self.deliveries.remove(chosen)
+            self.tell(chosen.label)
+            chosen.fn()
 
     def _run_timer(self, ev: tevent_context, te: tevent_timer) -> None:
         self.tell(f"timer {te.handler_name} is due")

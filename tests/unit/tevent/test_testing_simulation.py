@@ -30,6 +30,7 @@ from tevent import (
     tevent_req_create,
     tevent_req_poll,
     tevent_schedule_immediate,
+    tevent_set_trace_callback,
     tevent_thread_call_depth_set_callback,
     tevent_threaded_context_create,
     tevent_timeval_current,
@@ -169,6 +170,28 @@ class TestOrder:
         tevent_loop_wait(ev)
         assert log == ["timer", "delivery"]
         assert world.choices == []
+
+    def test_points_of_the_wait(self, world: simulation, log: list[str]) -> None:
+        """Who watches the loop sees where it waits, before the one handler that runs then; not where it does not."""
+        ev = world.context()
+        cancelled = world.deliver(ev, 20, note(log, "never"), "cancelled while it is waited for")
+
+        def watch(point: Any, _data: object) -> None:
+            log.append(point.name)
+            if world.elapsed_us == 20:
+                cancelled.cancel()
+
+        world.deliver(ev, 10, note(log, "delivery"), "d")
+        tevent_add_timer(ev, ev, timeval(0, 0), note(log, "timer"), None)
+        tevent_set_trace_callback(ev, watch, None)
+        begin, end = "TEVENT_TRACE_BEFORE_LOOP_ONCE", "TEVENT_TRACE_AFTER_LOOP_ONCE"
+        waits = ["TEVENT_TRACE_BEFORE_WAIT", "TEVENT_TRACE_AFTER_WAIT"]
+        for expected in ([begin, "timer", end], [begin, *waits, "delivery", end], [begin, *waits, end]):
+            assert tevent_loop_once(ev) == 0
+            assert log == expected
+            log.clear()
+        assert tevent_loop_once(ev) == -1
+        assert log == [begin, *waits, end]
 
     def test_odd_times(self, world: simulation, log: list[str]) -> None:
         """A timer whose microseconds are more than a second fires, and ends the wait."""
