@@ -126,7 +126,11 @@ class engine:
         if hasattr(tls, "get_verified_chain"):  # from Python 3.13 on
             chain: list[bytes] = tls.get_verified_chain()
             return chain
-        return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in tls._sslobj.get_verified_chain()]
+        try:
+            return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in tls._sslobj.get_verified_chain()]
+        except AttributeError as error:
+            # An `ssl` that keeps the chain to itself: what cannot be looked at is not let pass.
+            raise TlsError(EIO) from error
 
     # -- data -------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ The long run: bytes that reach ever more of a reader, until the time is over.
     python -m tests.fuzz --target gensec --minutes 10
     python -m tests.fuzz --target all --minutes 5 --corpus corpus/
     python -m tests.fuzz --target gensec --replay crash-0123
+    python -m tests.fuzz --target all --damages
 
 Atheris decides what comes next by what the last bytes have reached: it counts the branches taken in `tsocket` and in
 the readers of the examples. Prints a line of figures a format; what fails is kept in a file, and its traceback shown.
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import types
+from collections.abc import Callable, Iterable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 EXAMPLES = ("ldap_search", "cldap_ping", "dcerpc_ping", "share_list")
@@ -98,6 +100,19 @@ def search(name: str, minutes: float, corpus: pathlib.Path, seed: int) -> bool:
     return done.returncode == 0
 
 
+def run_damages(run: Callable[[bytes], None], damages: Iterable[bytes]) -> int:
+    """Feed *run* with all of them, and count; the first that it does not stand is shown."""
+    count = 0
+    for data in damages:
+        try:
+            run(data)
+        except Exception as error:
+            error.add_note(f"bytes.fromhex({data.hex()!r})")
+            raise
+        count += 1
+    return count
+
+
 def main(argv: list[str] | None = None) -> int:
     """The program: 0 if nothing was found."""
     prepare_path()
@@ -109,11 +124,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--corpus", type=pathlib.Path, help="where inputs are kept from run to run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replay", type=pathlib.Path, metavar="FILE", help="run one input, without a search")
+    parser.add_argument("--damages", action="store_true", help="all damages of good bytes, without a search")
     options = parser.parse_args(argv)
     names = formats.NAMES if options.target == "all" else (options.target,)
     if options.replay:
         for name in names:
             formats.target(name)(options.replay.read_bytes())
+        return 0
+    if options.damages:
+        for name in names:
+            print(f"{name}: {run_damages(formats.target(name), formats.all_damages(name))} damages", flush=True)
         return 0
     with tempfile.TemporaryDirectory() as folder:
         corpus = options.corpus or pathlib.Path(folder)

@@ -612,6 +612,16 @@ def damages(data: bytes) -> Iterator[bytes]:
                 yield data[:offset] + size + data[offset + width :]
 
 
+def all_damages(name: str) -> Iterator[bytes]:
+    """All damages of all good bytes of a format."""
+    for seed in seeds(name):
+        yield from damages(seed)
+    if name == "tls":
+        from . import tls
+
+        yield from tls.flips()
+
+
 def target(name: str) -> Callable[[bytes], None]:
     """The function that is fed."""
     if name == "tls":

@@ -13,6 +13,7 @@ import pathlib
 import socket
 import ssl
 import tempfile
+from collections.abc import Iterator
 from errno import EINVAL, EIO, EPIPE
 from typing import Any
 
@@ -25,6 +26,8 @@ from tsocket import *
 from .formats import among, bed, fed, holds, pieces
 
 _ROUNDS_MAX = 8
+#: No handshake of these certificates has more bytes from one side.
+FLIGHTS_BYTES = 1500
 _SIDES: Any = (
     (tstream_tls_connect_send, tstream_tls_connect_recv),
     (tstream_tls_accept_send, tstream_tls_accept_recv),
@@ -143,6 +146,14 @@ def tls(data: bytes) -> None:
             _changed(top, mode == 3, data)
         else:
             _forged(top, mode == 5, data)
+
+
+def flips() -> Iterator[bytes]:
+    """Each bit of what the other side says in a handshake, flipped: as a client and as a server."""
+    for mode in (b"\2", b"\3"):
+        for offset in range(FLIGHTS_BYTES):
+            for bit in range(8):
+                yield mode + offset.to_bytes(2, "big") + bytes([1 << bit])
 
 
 def seeds() -> list[bytes]:

@@ -180,6 +180,18 @@ class TestVerification:
         # The list of the issuer of the first certificate will do.
         assert outcome(loop, top, w.chained, version, crl=str(leaf)) == FINE
 
+    def test_a_chain_that_is_kept_secret(self) -> None:
+        """Where `ssl` does not tell the chain, nothing passes that should be held against a revocation list."""
+        from tsocket._tls_engine import engine
+        from tsocket._tls_record import TlsError
+
+        class secretive:
+            _tls = object()
+
+        with pytest.raises(TlsError) as caught:
+            engine._chain(secretive())  # type: ignore[arg-type]
+        assert caught.value.errno == EIO
+
     def test_a_server_without_a_chain_to_the_root(self, top: TALLOC_CTX, loop: Loop) -> None:
         """A certificate that is itself trusted is trusted."""
         assert outcome(loop, top, ca=world().good.cert) == FINE
