@@ -10,11 +10,16 @@ Tests of request state machines: simulated worlds, sweeps, and searches through 
             req = tevent_wakeup_send(ev, ev, tevent_timeval_current_ofs(3600, 0))
             assert tevent_req_poll(req, ev)
 
+`request_machine`, `tracked` and the module `strategies` need Hypothesis, the extra ``testing``; they are loaded when
+they are asked for.
+
 Nothing here waits, opens a descriptor or depends on the clock of the machine.  Nothing of it is imported with the
 package, and it costs nothing there.
 """
 
 from __future__ import annotations
+
+from importlib import import_module
 
 from ._sim import delivery, fault_point, simulation, simulation_limit
 from ._sim_explore import exploration, explore, world_options
@@ -33,6 +38,12 @@ from ._sim_sweep import (
     sweep_stall,
     sweep_timeout,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from . import _strategies as strategies  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    from ._machine import request_machine as request_machine
+    from ._machine import tracked as tracked
 
 __all__ = [
     "check_clean",
@@ -58,3 +69,18 @@ __all__ = [
     "take_stock",
     "world_options",
 ]
+
+_WITH_HYPOTHESIS = {"request_machine": "_machine", "strategies": "_strategies", "tracked": "_machine"}
+
+
+def __getattr__(name: str) -> object:
+    """What needs Hypothesis, when it is asked for."""
+    if name not in _WITH_HYPOTHESIS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__package__}.{_WITH_HYPOTHESIS[name]}")
+    except ModuleNotFoundError as error:
+        error.add_note(f"{__name__}.{name} needs the extra 'testing': pip install 'tsocket[testing]'")
+        raise
+    found: object = module if name == "strategies" else getattr(module, name)
+    return found

@@ -5,6 +5,9 @@ Tests of code that uses tsocket: a simulated network, and conformance suites for
 A `network` lives in a `tevent.testing.simulation`: streams, datagram sockets, listeners, latency, and whatever goes
 wrong in a network, in virtual time and with every choice repeatable.  What it can do is told in `tsocket._simnet`.
 
+The module `strategies` has what Hypothesis can draw for both; it needs the extra ``testing``, and is loaded when it is
+asked for.
+
 The suites say what every stream and every datagram socket must do:
 
     from tsocket.testing import check_tstream
@@ -26,6 +29,8 @@ Cost: some seconds of a suite over sockets; nothing of it is imported with the p
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from . import _check_dgram, _check_stream
 from ._check_dgram import dgram_bench, dgram_traits
 from ._check_kit import outcome, run_check, stepped_loop
@@ -37,11 +42,13 @@ from ._simnet_plan import fault, link, outage
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Final
 
     from talloc_py import TALLOC_CTX
     from tevent import tevent_context
 
+    from . import _strategies as strategies  # noqa: F401  # pyright: ignore[reportUnusedImport]
     from .dgram import tdgram_context
     from .stream import tstream_context
 
@@ -137,3 +144,14 @@ def check_tdgram(
     for name in TDGRAM_CHECKS if only is None else (only,):
         check = _check_dgram.CHECKS[name]
         run_check(check, run, make_pair, make_loop)
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The module `strategies`, which needs Hypothesis, when it is asked for."""
+    if name != "strategies":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return import_module(f"{__package__}._strategies")
+    except ModuleNotFoundError as error:
+        error.add_note(f"{__name__}.strategies needs the extra 'testing': pip install 'tsocket[testing]'")
+        raise
