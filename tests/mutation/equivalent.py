@@ -3,5 +3,31 @@
 
 from __future__ import annotations
 
+_ONLY_MINUS_ONE = "Of a destructor's answers only -1 counts."
+_IS_SO = "It is so already."
+_SLOWER = "Only a longer way to the same."
+
 #: By file: function, old text and new text, and the reason.
-EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {}
+EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
+    "talloc_py/_abort.py": {
+        ("_unraisable_type", "seen.clear()", "pass"): "The list goes with the function.",
+    },
+    "talloc_py/_chunk.py": {
+        ("_content_name", '""', "'XX'"): "Nothing but strings and buffers is named by its content.",
+        ("link_first", "c.prev = None", "pass"): _IS_SO,
+    },
+    "tevent/queue.py": {
+        ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,
+    },
+    "tevent/_request.py": {
+        ("leave_when_freed", "0", "1"): _ONLY_MINUS_ONE,
+    },
+    "tevent/req.py": {
+        (
+            "tevent_req_callback_data",
+            "req._talloc_chunk.obj is req",
+            "req._talloc_chunk.obj is not req",
+        ): _SLOWER,
+        ("tevent_req_poll", "not trace.request_watchers", "trace.request_watchers"): _SLOWER,
+    },
+}

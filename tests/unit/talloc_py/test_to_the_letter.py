@@ -121,6 +121,15 @@ class TestWhatIsNoChunkAnyMore:
         assert t.talloc_get_size(array) == 16
 
 
+class TestTypes:
+    """Type arguments."""
+
+    def test_none_is_no_type(self):
+        """None is refused, also for a chunk without a name."""
+        with pytest.raises(TypeError, match=r"^a type argument must be a class or T \| None, not None$"):
+            t.talloc_get_type(t.talloc_pool(None, 0), None)
+
+
 class TestGuards:
     """What a library does behind the destructor of its own kind of chunk."""
 
