@@ -49,6 +49,10 @@ TARGETS: tuple[Target, ...] = (
         ),
     ),
     Target(
+        _all("tevent/_sim*.py"),
+        (*_all("tests/unit/tevent/test_testing_*.py"), "tests/property/tevent/test_simulation.py"),
+    ),
+    Target(
         ("tsocket/helpers.py",),
         (
             *_examples("streams"),
