@@ -13,7 +13,7 @@ from tsocket.__main__ import LAYERS
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 # Extras for those who work on the packages, and the one that is all others.
-NO_LAYER = {"all", "bench", "docs", "lint", "tests"}
+NO_LAYER = {"all", "bench", "docs", "fuzz", "lint", "tests"}
 
 HIDE_EPOLL = """
 import os, select, sys
