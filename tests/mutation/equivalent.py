@@ -28,6 +28,5 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "req._talloc_chunk.obj is req",
             "req._talloc_chunk.obj is not req",
         ): _SLOWER,
-        ("tevent_req_poll", "not trace.request_watchers", "trace.request_watchers"): _SLOWER,
     },
 }

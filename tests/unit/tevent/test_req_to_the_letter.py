@@ -18,11 +18,15 @@ from tevent import (
     tevent_queue_length,
     tevent_queue_stop,
     tevent_req_callback_data,
+    tevent_req_poll,
     tevent_req_set_callback,
     tevent_req_set_cancel_fn,
     tevent_req_set_cleanup_fn,
     tevent_req_set_print_fn,
     tevent_req_state,
+    tevent_thread_call_depth_set_callback,
+    tevent_wakeup_send,
+    timeval,
 )
 
 if TYPE_CHECKING:
@@ -96,3 +100,16 @@ def test_untriggering_at_the_wrong_time(bench: Bench) -> None:
         "tevent_queue_entry_untrigger() needs a stopped queue",
         "tevent_queue_entry_untrigger() needs the first entry of the queue",
     ]
+
+
+def test_polling_while_the_flow_of_calls_is_looked_at(bench: Bench) -> None:
+    """tevent_req_poll() goes on, and who looks on hears of each iteration."""
+    flow: list[str | None] = []
+    tevent_thread_call_depth_set_callback(lambda pvt, cmd, req, depth, name: flow.append(name), None)
+    try:
+        req = tevent_wakeup_send(bench.root, bench.ev, timeval(0, 0))
+        assert req is not None
+        assert tevent_req_poll(req, bench.ev)
+    finally:
+        tevent_thread_call_depth_set_callback(None, None)
+    assert "_tevent_loop_once" in flow
