@@ -89,3 +89,15 @@ def test_the_commands_of_the_readme_are_one_line_each() -> None:
     assert (ROOT / example[-2]).name == "pdu_echo.py"
     assert (ROOT / example[-1]).is_file()
     assert tests[-1].endswith("pytest")
+
+
+def test_three_commands_for_contributors() -> None:
+    """Set up, test, and check the rest: one line each, with what pyproject.toml and the checkout have."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    set_up, test, check = re.findall(r"^```sh\n(.*)\n```", text, re.MULTILINE)
+    extras = re.search(r"'\.\[(.*)\]'", set_up)
+    assert extras is not None
+    assert set(extras[1].split(",")) == {"tests", "lint", "docs"}
+    assert test == ".venv/bin/pytest"
+    tools = [pathlib.PurePath(shlex.split(command)[0]).name for command in check.split("&&")]
+    assert tools == ["ruff", "ruff", "mypy", "pyright", "sphinx-build"]
