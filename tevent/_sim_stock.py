@@ -14,12 +14,13 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
-from talloc_py._chunk import CONTENT, chunk, chunk_of, name_of, reference_handle, world
+from talloc_py._chunk import CONTENT, chunk, chunk_of, lazy_children, name_of, reference_handle, talloc_string, world
 from talloc_py.core import TALLOC_CTX
 
 from . import _sys
 from ._base import handler_name_of, tevent_context
-from .queue import tevent_queue
+from .immediate import tevent_immediate
+from .queue import tevent_queue, tevent_queue_entry
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["check_clean", "stock", "take_stock"]
 
 path = tuple[str, ...]
+#: What chunks of the classes in `lazy_children` may get as a child at any time.
+_MADE_LATE = (talloc_string, tevent_immediate, tevent_queue_entry)
 
 
 class stock:
@@ -94,9 +97,12 @@ def _count_below(found: stock, root: chunk, root_path: path, left_out: set[int])
 
 
 def _children(c: chunk) -> Iterator[chunk]:
+    """The children of *c*, without those that the library makes late, for who looks or when it needs them."""
+    late = _MADE_LATE if type(c.obj) in lazy_children else ()
     child = c.child
     while child is not None:
-        yield child
+        if type(child.obj) not in late:
+            yield child
         child = child.next
 
 
