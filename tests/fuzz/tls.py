@@ -2,9 +2,9 @@
 """
 TLS, fed with hostile bytes.
 
-Bytes made up get no further than OpenSSL's first check, so there are four ways in: a handshake with nothing but such
-bytes, as a client and as a server; a real handshake in which some bytes were changed; and records with a forged content
-under the real keys, which is as far as a peer that means harm can go.
+Bytes made up get no further than OpenSSL's first check, so there are other ways in, as a client and as a server: a
+handshake with nothing but such bytes; a real one in which some bytes were changed; one that stops; and records with a
+forged content under the real keys, which is as far as a peer that means harm can go.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import socket
 import ssl
 import tempfile
 from collections.abc import Iterator
-from errno import EINVAL, EIO, EPIPE
+from errno import EINVAL, EIO, EPIPE, ETIMEDOUT
 from typing import Any
 
 from tls_kit import TLS13, Forger, OtherSide, world
 
 from talloc_py import TALLOC_CTX
-from tevent import tevent_req_is_in_progress
+from tevent import tevent_req_is_in_progress, tevent_req_set_endtime, timeval
 from tsocket import *
 
 from .formats import among, bed, fed, holds, pieces
@@ -136,20 +136,47 @@ def _forged(top: TALLOC_CTX, server: bool, data: bytes) -> None:
     talk.other.sock.close()
 
 
+def _stopped(top: TALLOC_CTX, server: bool, data: bytes, silent: bool) -> None:
+    """A handshake whose other side goes away, or falls silent, after so many bytes."""
+    left = int.from_bytes(data[:2], "big") % FLIGHTS_BYTES
+    talk = Talk(top, server)
+    while flight := talk.flight():
+        talk.other.sock.sendall(flight[:left])
+        if left < len(flight):
+            break
+        left -= len(flight)
+    else:
+        talk.result()  # it had less to say
+        return
+    bed().settle()
+    if silent:
+        tevent_req_set_endtime(talk.req, bed().ev, timeval(1, 0))
+        result = bed().result(talk.req, talk.recv, top)
+        talk.other.sock.close()
+    else:
+        result = talk.result()
+    holds(result == (-1, ETIMEDOUT if silent else EPIPE, None), f"a handshake that was not finished: {result}")
+
+
 def tls(data: bytes) -> None:
     """One of the ways in."""
-    mode, data = data[0] % 6 if data else 0, data[1:]
+    mode, data = data[0] % 10 if data else 0, data[1:]
     with bed() as top:
         if mode < 2:
             _raw(top, mode == 1, data)
         elif mode < 4:
             _changed(top, mode == 3, data)
-        else:
+        elif mode < 6:
             _forged(top, mode == 5, data)
+        else:
+            _stopped(top, mode % 2 == 1, data, mode > 7)
 
 
 def flips() -> Iterator[bytes]:
-    """Each bit of what the other side says in a handshake, flipped: as a client and as a server."""
+    """Each bit of what the other side says in a handshake, flipped, and an end at each byte; client and server."""
+    for mode in (b"\6", b"\7", b"\x08", b"\x09"):
+        for offset in range(FLIGHTS_BYTES):
+            yield mode + offset.to_bytes(2, "big")
     for mode in (b"\2", b"\3"):
         for offset in range(FLIGHTS_BYTES):
             for bit in range(8):
