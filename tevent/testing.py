@@ -10,6 +10,17 @@ Tests of request state machines: simulated worlds, sweeps, and searches through 
             req = tevent_wakeup_send(ev, ev, tevent_timeval_current_ofs(3600, 0))
             assert tevent_req_poll(req, ev)
 
+    from tevent.testing import sweep
+
+    def test_whatever_happens():
+        sweep(lambda world, ev, mem_ctx: foo_send(mem_ctx, ev), foo_recv)
+
+- `simulation` is a world with its own clock, whose contexts wait for nothing real; a failure in it tells its story.
+- `sweep` and its relatives begin a request again and again, disturb it at another step each time, and check what must
+  always hold.
+- `explore` runs a test in all orders in which things could have come.
+- `take_stock` and `check_clean` tell what is left behind.
+
 `request_machine`, `tracked` and the module `strategies` need Hypothesis, the extra ``testing``; they are loaded when
 they are asked for.
 
@@ -22,7 +33,9 @@ from __future__ import annotations
 from importlib import import_module
 
 from ._sim import delivery, fault_point, simulation, simulation_limit
+from ._sim_choice import another_run
 from ._sim_explore import exploration, explore, world_options
+from ._sim_poison import touched_after_free
 from ._sim_stock import check_clean, stock, take_stock
 from ._sim_sweep import (
     sweep,
@@ -46,6 +59,7 @@ if TYPE_CHECKING:
     from ._machine import tracked as tracked
 
 __all__ = [
+    "another_run",
     "check_clean",
     "delivery",
     "exploration",
@@ -67,6 +81,7 @@ __all__ = [
     "sweep_stall",
     "sweep_timeout",
     "take_stock",
+    "touched_after_free",
     "world_options",
 ]
 
