@@ -481,9 +481,9 @@ def _show_creation(req: tevent_req) -> bool:
     return True
 
 
-def made_late(req: tevent_req, make: Callable[[], T]) -> T:
-    """Let *make* put a chunk below *req* whatever a memory limit says: in C it was there from the beginning."""
-    header = req._talloc_chunk
+def made_late(owner: TALLOC_CTX, make: Callable[[], T]) -> T:
+    """Let *make* put a chunk below *owner* whatever a memory limit says: in C it was there from the beginning."""
+    header = owner._talloc_chunk
     extra = header.extra
     header.extra = None
     try:

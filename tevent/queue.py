@@ -12,8 +12,17 @@ which need no chunk for that; `entry_for` makes one for somebody who looks at th
 
 from __future__ import annotations
 
-from talloc_py._chunk import birthplaces, caller
-from talloc_py.core import TALLOC_CTX, attach, bad_chunk, destructor_guards, free_chunk, guarded_by, library_destructors
+from talloc_py._chunk import birthplaces, caller, make_oldest
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    bad_chunk,
+    destructor_guards,
+    free_chunk,
+    guarded_by,
+    lazy_children,
+    library_destructors,
+)
 from talloc_py.string import talloc_strdup
 
 from . import trace
@@ -83,7 +92,8 @@ class tevent_queue(TALLOC_CTX):
     last: tevent_queue_entry | tevent_req | None
     #: How many stand behind the first.
     waiting: int
-    immediate: tevent_immediate
+    #: None as long as nobody needs it and nobody looks: see `_materialise`.
+    immediate: tevent_immediate | None
 
     def __init__(self) -> None:
         raise TypeError("a tevent_queue is made by tevent_queue_create(), not by calling the class")
@@ -217,6 +227,9 @@ def _report_leaving(queue: tevent_queue, node: tevent_queue_entry | tevent_req) 
 def _schedule(queue: tevent_queue, head: tevent_queue_entry | tevent_req) -> None:
     ev = head.q_ev
     if ev._talloc_chunk.obj is ev:  # a context freed before its queue can run nothing any more
+        if queue.immediate is None:
+            _materialise(queue)
+        assert queue.immediate is not None
         tevent_schedule_immediate(queue.immediate, ev, _immediate_trigger, queue)
 
 
@@ -317,20 +330,45 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
     queue.created = caller(1)
     queue.running = True
     queue.waiting = 0
-    queue.first = queue.last = None
+    queue.first = queue.last = queue.immediate = None
     made = False
     try:
-        copy = talloc_strdup(queue, name)
-        immediate = None if copy is None else tevent_create_immediate(queue)
-        if copy is not None and immediate is not None:
-            queue.name = copy
-            queue.immediate = immediate
+        if type(name) is str and name.isascii() and "\0" not in name and header.extra is None:
+            queue.name = name
             made = True
+        elif name is not None:  # a limit may forbid what belongs to a queue
+            made = _add_parts(queue, name)
     finally:
         if not made:
             header.destructor = None
             free_chunk(header, (tevent_queue_create.__code__, 0))
     return queue if made else None
+
+
+def _add_parts(queue: tevent_queue, name: str) -> bool:
+    """Make the chunks that a queue has below it: its name and its immediate. Whether there was memory for them."""
+    copy = talloc_strdup(queue, name)
+    immediate = None if copy is None else tevent_create_immediate(queue)
+    if copy is None or immediate is None:
+        return False
+    queue.name = copy
+    queue.immediate = immediate
+    make_oldest(immediate._talloc_chunk)
+    make_oldest(copy._talloc_chunk)
+    return True
+
+
+def _materialise(queue: tevent_queue) -> None:
+    """
+    Make the chunks of *queue* that exist only for somebody who looks, or needs them.
+
+    Without them a queue takes a third of the memory, and most queues never have to wait for the loop.
+    """
+    if queue.immediate is None:
+        made_late(queue, lambda: _add_parts(queue, queue.name))
+
+
+lazy_children[tevent_queue] = _materialise
 
 
 def _destroy_queue(queue: tevent_queue) -> int:
