@@ -58,6 +58,7 @@ TARGETS: tuple[Target, ...] = (
             *_examples("streams"),
             "tests/unit/tsocket/test_pdu.py",
             "tests/unit/tsocket/test_queue_helpers.py",
+            "tests/unit/tsocket/test_pdu_ends.py",
             "tests/unit/tsocket/test_state_names.py",
             *_all("tests/property/tsocket/test_pdu*.py", "tests/property/tsocket/test_queue*.py"),
             *_all("tests/unit/tsocket/test_stream_*.py", "tests/unit/tsocket/test_dgram*.py"),
