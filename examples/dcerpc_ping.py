@@ -36,6 +36,7 @@ from uuid import UUID
 
 from talloc_py import *
 from tevent import *
+from tevent.typing import tevent_subreq
 
 # By name: the package has a reader of such packets, too, and this one is to be read.
 from tsocket import (
@@ -204,7 +205,7 @@ def dcerpc_bind_send(
     return req
 
 
-def dcerpc_bind_written(subreq: tevent_req) -> None:
+def dcerpc_bind_written(subreq: tevent_subreq) -> None:
     """The bind is out: wait for its answer."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dcerpc_bind_state)
@@ -214,10 +215,10 @@ def dcerpc_bind_written(subreq: tevent_req) -> None:
     if ret == -1:
         tevent_req_error(req, err)
         return
-    subreq2 = dcerpc_read_ncacn_packet_send(state, state.ev, state.stream)
-    if tevent_req_nomem(subreq2, req):
+    subreq = dcerpc_read_ncacn_packet_send(state, state.ev, state.stream)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dcerpc_bind_done, req)
+    tevent_req_set_callback(subreq, dcerpc_bind_done, req)
 
 
 def dcerpc_bind_done(subreq: tevent_req) -> None:
@@ -567,7 +568,7 @@ def dcerpc_ping_send(
     return req
 
 
-def dcerpc_ping_connected(subreq: tevent_req) -> None:
+def dcerpc_ping_connected(subreq: tevent_subreq) -> None:
     """Connected: bind."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dcerpc_ping_state)
@@ -578,13 +579,13 @@ def dcerpc_ping_connected(subreq: tevent_req) -> None:
         tevent_req_error(req, err)
         return
     state.stream = stream
-    subreq2 = dcerpc_bind_send(state, state.ev, stream, EPMAPPER, state.max_fragment)
-    if tevent_req_nomem(subreq2, req):
+    subreq = dcerpc_bind_send(state, state.ev, stream, EPMAPPER, state.max_fragment)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dcerpc_ping_bound, req)
+    tevent_req_set_callback(subreq, dcerpc_ping_bound, req)
 
 
-def dcerpc_ping_bound(subreq: tevent_req) -> None:
+def dcerpc_ping_bound(subreq: tevent_subreq) -> None:
     """Bound: look up."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dcerpc_ping_state)
@@ -593,13 +594,13 @@ def dcerpc_ping_bound(subreq: tevent_req) -> None:
     TALLOC_FREE(subreq)
     if tevent_req_error(req, err):
         return
-    subreq2 = epm_lookup_send(state, state.ev, state.stream)
-    if tevent_req_nomem(subreq2, req):
+    subreq = epm_lookup_send(state, state.ev, state.stream)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dcerpc_ping_looked_up, req)
+    tevent_req_set_callback(subreq, dcerpc_ping_looked_up, req)
 
 
-def dcerpc_ping_looked_up(subreq: tevent_req) -> None:
+def dcerpc_ping_looked_up(subreq: tevent_subreq) -> None:
     """All entries are here: disconnect."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dcerpc_ping_state)
@@ -608,10 +609,10 @@ def dcerpc_ping_looked_up(subreq: tevent_req) -> None:
     TALLOC_FREE(subreq)
     if tevent_req_error(req, err):
         return
-    subreq2 = tstream_disconnect_send(state, state.ev, state.stream)
-    if tevent_req_nomem(subreq2, req):
+    subreq = tstream_disconnect_send(state, state.ev, state.stream)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dcerpc_ping_done, req)
+    tevent_req_set_callback(subreq, dcerpc_ping_done, req)
 
 
 def dcerpc_ping_done(subreq: tevent_req) -> None:

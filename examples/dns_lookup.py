@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from talloc_py import *
 from tevent import *
+from tevent.typing import tevent_subreq
 from tsocket import *
 
 if TYPE_CHECKING:
@@ -373,7 +374,7 @@ def dns_tcp_send(
     return req
 
 
-def dns_tcp_connected(subreq: tevent_req) -> None:
+def dns_tcp_connected(subreq: tevent_subreq) -> None:
     """Connected: write the question, its length in front."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dns_tcp_state)
@@ -384,13 +385,13 @@ def dns_tcp_connected(subreq: tevent_req) -> None:
         tevent_req_error(req, err)
         return
     state.stream = stream
-    subreq2 = tstream_writev_send(state, state.ev, stream, [struct.pack(">H", len(state.query)), state.query])
-    if tevent_req_nomem(subreq2, req):
+    subreq = tstream_writev_send(state, state.ev, stream, [struct.pack(">H", len(state.query)), state.query])
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dns_tcp_written, req)
+    tevent_req_set_callback(subreq, dns_tcp_written, req)
 
 
-def dns_tcp_written(subreq: tevent_req) -> None:
+def dns_tcp_written(subreq: tevent_subreq) -> None:
     """The question is out: read the answer."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dns_tcp_state)
@@ -400,10 +401,10 @@ def dns_tcp_written(subreq: tevent_req) -> None:
     if ret == -1:
         tevent_req_error(req, err)
         return
-    subreq2 = tstream_readv_pdu_send(state, state.ev, state.stream, dns_tcp_next_vector, state)
-    if tevent_req_nomem(subreq2, req):
+    subreq = tstream_readv_pdu_send(state, state.ev, state.stream, dns_tcp_next_vector, state)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, dns_tcp_got, req)
+    tevent_req_set_callback(subreq, dns_tcp_got, req)
 
 
 def dns_tcp_next_vector(
@@ -512,7 +513,7 @@ def dns_lookup_try(req: tevent_req) -> None:
     tevent_req_set_callback(subreq, dns_lookup_udp_done, req)
 
 
-def dns_lookup_udp_done(subreq: tevent_req) -> None:
+def dns_lookup_udp_done(subreq: tevent_subreq) -> None:
     """An answer, silence, or an error such as a port where nobody listens."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, dns_lookup_state)
@@ -527,10 +528,10 @@ def dns_lookup_udp_done(subreq: tevent_req) -> None:
     if state.answer is None or not state.answer.truncated:
         tevent_req_done(req)
         return
-    subreq2 = dns_tcp_send(state, state.ev, state.server, state.query)
-    if tevent_req_nomem(subreq2, req) or not dns_lookup_limit(req, subreq2):
+    subreq = dns_tcp_send(state, state.ev, state.server, state.query)
+    if tevent_req_nomem(subreq, req) or not dns_lookup_limit(req, subreq):
         return
-    tevent_req_set_callback(subreq2, dns_lookup_tcp_done, req)
+    tevent_req_set_callback(subreq, dns_lookup_tcp_done, req)
 
 
 def dns_lookup_tcp_done(subreq: tevent_req) -> None:

@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from talloc_py import *
 from tevent import *
+from tevent.typing import tevent_subreq
 from tsocket import *
 
 if TYPE_CHECKING:
@@ -460,7 +461,7 @@ def ldap_search_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, wish: Wish)
     return req
 
 
-def ldap_search_connected(subreq: tevent_req) -> None:
+def ldap_search_connected(subreq: tevent_subreq) -> None:
     """Connected: begin TLS, if it is wanted."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, ldap_search_state)
@@ -473,10 +474,10 @@ def ldap_search_connected(subreq: tevent_req) -> None:
     if state.wish.start_tls:
         state.number = 1
         request = element(EXTENDED_REQUEST, element(0x80, START_TLS))
-        subreq2 = ldap_call_send(state, state.ev, stream, state.number, request)
-        if tevent_req_nomem(subreq2, req):
+        subreq = ldap_call_send(state, state.ev, stream, state.number, request)
+        if tevent_req_nomem(subreq, req):
             return
-        tevent_req_set_callback(subreq2, ldap_search_granted, req)
+        tevent_req_set_callback(subreq, ldap_search_granted, req)
     elif state.wish.params is not None:
         ldap_search_shake(req, state.wish.params)
     else:

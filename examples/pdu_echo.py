@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from talloc_py import *
 from tevent import *
+from tevent.typing import tevent_subreq
 from tsocket import *
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def echo_conn_read(req: tevent_req) -> None:
     state.reading = True
 
 
-def echo_conn_got(subreq: tevent_req) -> None:
+def echo_conn_got(subreq: tevent_subreq) -> None:
     """A PDU came in: send it back and read on."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, echo_conn_state)
@@ -211,10 +212,10 @@ def echo_conn_got(subreq: tevent_req) -> None:
         return
     if tevent_req_error(req, err) or tevent_req_nomem(payload, req):
         return
-    subreq2 = pdu_write_send(state, state.ev, state.stream, state.send_queue, payload)
-    if tevent_req_nomem(subreq2, req):
+    subreq = pdu_write_send(state, state.ev, state.stream, state.send_queue, payload)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, echo_conn_written, req)
+    tevent_req_set_callback(subreq, echo_conn_written, req)
     echo_conn_read(req)
 
 
@@ -516,7 +517,7 @@ def echo_client_transfer(req: tevent_req) -> None:
     tevent_req_set_callback(subreq, echo_client_transferred, req)
 
 
-def echo_client_transferred(subreq: tevent_req) -> None:
+def echo_client_transferred(subreq: tevent_subreq) -> None:
     """All came back: disconnect."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, echo_client_state)
@@ -524,10 +525,10 @@ def echo_client_transferred(subreq: tevent_req) -> None:
     TALLOC_FREE(subreq)
     if tevent_req_error(req, err):
         return
-    subreq2 = tstream_disconnect_send(state, state.ev, state.stream)
-    if tevent_req_nomem(subreq2, req):
+    subreq = tstream_disconnect_send(state, state.ev, state.stream)
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, echo_client_disconnected, req)
+    tevent_req_set_callback(subreq, echo_client_disconnected, req)
 
 
 def echo_client_disconnected(subreq: tevent_req) -> None:

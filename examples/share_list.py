@@ -36,6 +36,7 @@ from uuid import UUID
 
 from talloc_py import *
 from tevent import *
+from tevent.typing import tevent_subreq
 from tsocket import *
 
 if TYPE_CHECKING:
@@ -334,7 +335,7 @@ def share_list_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, stream: tstr
     return req
 
 
-def share_list_bound(subreq: tevent_req) -> None:
+def share_list_bound(subreq: tevent_subreq) -> None:
     """The interface is there, or not."""
     req = tevent_req_callback_data(subreq, tevent_req)
     state = tevent_req_data(req, share_list_state)
@@ -350,10 +351,10 @@ def share_list_bound(subreq: tevent_req) -> None:
     if not bound:
         tevent_req_error(req, EPROTO)
         return
-    subreq2 = rpc_call_send(state, state.ev, state.stream, 2, DCERPC_PKT_REQUEST, encode_enumeration())
-    if tevent_req_nomem(subreq2, req):
+    subreq = rpc_call_send(state, state.ev, state.stream, 2, DCERPC_PKT_REQUEST, encode_enumeration())
+    if tevent_req_nomem(subreq, req):
         return
-    tevent_req_set_callback(subreq2, share_list_done, req)
+    tevent_req_set_callback(subreq, share_list_done, req)
 
 
 def share_list_done(subreq: tevent_req) -> None:
