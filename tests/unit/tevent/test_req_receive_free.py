@@ -367,6 +367,15 @@ class TestPoll:
             assert tevent_req_poll(req, bench.ev) is False
         assert len(reasons) == 1
 
+    def test_request_with_a_destructor_freed_while_polling(self, bench: Bench) -> None:
+        """Also where the user's destructor has taken the place of the library's."""
+        req, _ = bench.make()
+        talloc_set_destructor(req, lambda dying: 0)
+        tevent_req_set_callback(req, talloc_free, None)
+        tevent_req_post(req, bench.ev)
+        with pytest.raises(talloc_abort_error, match="access after free"):
+            tevent_req_poll(req, bench.ev)
+
     def test_wrong_context_is_refused_also_for_a_finished_request(self, bench: Bench) -> None:
         """The arguments are checked before the state."""
         req, _ = bench.make()
