@@ -16,6 +16,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("_content_name", '""', "'XX'"): "Nothing but strings and buffers is named by its content.",
         ("link_first", "c.prev = None", "pass"): _IS_SO,
     },
+    "talloc_py/_misuse.py": {
+        ("asked_by", "1", "2"): "The frame that is left out is one of the package's own.",
+        ("asked_by", '""', "'XX'"): "The first frame is one of the package's own, and no frame is called so.",
+    },
     "tevent/queue.py": {
         ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,
     },
