@@ -343,8 +343,7 @@ class run:
         """Without a disturbance so far, the run must be the one that was planned."""
         if self.expected is None:
             return
-        for place, event in enumerate(self.world.story):
-            planned = self.expected[place] if place < len(self.expected) else (event[0], "nothing")
+        for planned, event in zip(self.expected, self.world.story, strict=False):  # one of them is not over yet
             if event != planned:
                 raise what_is_wrong(
                     f"two runs of start() differ: {planned[1]!r} at {planned[0] / 1e6:g} s became {event[1]!r} at "

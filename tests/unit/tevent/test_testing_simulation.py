@@ -7,8 +7,9 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tevent_kit import wrapper_of
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor, talloc_set_memlimit
+from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor, talloc_set_memlimit, talloc_steal
 from tevent import (
     TEVENT_FD_READ,
     _sys,
@@ -326,6 +327,19 @@ class TestDeliveries:
         tevent_loop_wait(ev)
         assert log == ["new"]
 
+    def test_wrapper(self, world: simulation, log: list[str]) -> None:
+        """What is delivered to a wrapper arrives by its main context; when that is gone it does not arrive."""
+        ev = world.context()
+        wrapper = wrapper_of(ev)
+        world.deliver(wrapper, 5, note(log, "arrives"), "x")
+        tevent_loop_wait(ev)
+        assert log == ["arrives"]
+        owner = talloc_new(None)
+        talloc_steal(owner, wrapper)
+        talloc_free(ev)
+        assert not world.deliver(wrapper, 5, note(log, "never"), "x").pending
+        talloc_free(owner)
+
     def test_foreign_context(self, world: simulation) -> None:
         """A context that is not of this world gets no deliveries, one that is freed already none that arrive."""
         with pytest.raises(RuntimeError, match="inside the `with` block"):
@@ -361,6 +375,7 @@ class TestSeveralContexts:
                 for name in ("a", "b"):
                     world.deliver(world.context(), 10, note(arrived, name), name)
                 assert world.run()
+                assert world.choice_points[0] == (2, "which context goes on", number)
             seen.add(tuple(arrived))
         assert seen == {("a", "b"), ("b", "a")}
 

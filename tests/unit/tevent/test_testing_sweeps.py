@@ -329,7 +329,8 @@ class TestWhatIsFound:
             assert found.case == "undisturbed"
             assert f"{name!r} of a count_state is used, which was freed at" in found.problem
         assert sweep(touching(read_and_catch), count_recv, poison=False).steps == 1
-        assert sweep(touching(lambda state: repr(state)), count_recv).steps == 1
+        assert sweep(touching(lambda state: (repr(state), state.__class__)), count_recv).steps == 1
+        assert "chunk 'struct count_state' was freed" in failure(touching(talloc_free)).problem
 
     def test_classes_that_cannot_be_poisoned(self) -> None:
         """A state of a class that allows no other in its place is left alone; a frozen dataclass is not."""
@@ -338,7 +339,7 @@ class TestWhatIsFound:
             def __init_subclass__(cls) -> None:
                 raise TypeError("this class has no subclasses")
 
-        @dataclasses.dataclass(frozen=True)
+        @dataclasses.dataclass(frozen=True, slots=True)
         class frozen_state(TALLOC_CTX):
             value: int = 5
 
@@ -488,6 +489,18 @@ class TestWhatIsFound:
     def test_no_refusals(self, result: object) -> None:
         """Everything else is taken for success."""
         assert failure(start, sweep=sweep_recv, recv=lambda req: result).case == "_recv at step 0"
+
+    def test_state_touched_after_recv(self) -> None:
+        """A machine that touches its state after an early _recv has ended it is found."""
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            req, state = tevent_req_create(mem_ctx, count_state)
+            assert req is not None
+            state.world = world
+            world.deliver(ev, 5, lambda: tevent_req_done(req) if state.world is world else None, "answer")
+            return req
+
+        assert "'world' of a count_state is used" in failure(begin, sweep=sweep_recv, recv=count_recv).problem
 
     def test_abort_is_a_refusal(self) -> None:
         """A _recv function that aborts has refused."""
