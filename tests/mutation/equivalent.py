@@ -20,6 +20,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("asked_by", "1", "2"): "The frame that is left out is one of the package's own.",
         ("asked_by", '""', "'XX'"): "The first frame is one of the package's own, and no frame is called so.",
     },
+    "talloc_py/_typing.py": {
+        ("field", "return property(lambda self: self[index], doc=doc)", "return None"): "For other interpreters only.",
+        ("overload", "return function", "return None"): "The next definition takes its place.",
+    },
     "tevent/queue.py": {
         ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,
     },
