@@ -54,9 +54,11 @@ from ._sim_sweep import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import _strategies as strategies  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    from . import _strategies
     from ._machine import request_machine as request_machine
     from ._machine import tracked as tracked
+
+    strategies = _strategies
 
 __all__ = [
     "another_run",

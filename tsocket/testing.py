@@ -48,9 +48,11 @@ if TYPE_CHECKING:
     from talloc_py import TALLOC_CTX
     from tevent import tevent_context
 
-    from . import _strategies as strategies  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    from . import _strategies
     from .dgram import tdgram_context
     from .stream import tstream_context
+
+    strategies = _strategies
 
 __all__ = [
     "TDGRAM_CHECKS",
