@@ -47,10 +47,8 @@ class fault_point(NamedTuple):
     """
     One operation of which a world was asked whether it should fail.
 
-    Attributes:
-        name: What was to be done, with its number among those of the same name.
-
-        fails: Whether an errno is something that it could fail with.
+    Its ``name`` says what was to be done, with its number among those of the same name; ``fails`` whether an errno is
+    something that it could fail with.
     """
 
     name: str
@@ -150,9 +148,7 @@ class simulation:
 
         story: What has happened: pairs of the virtual time, in microseconds since the start, and a text.
 
-        choices: What was chosen so far, for *replay*.
-
-        choice_points: The same with what there was to choose from: triples (n, label, number).
+        choice_points: What there was to choose from so far, and what was chosen: triples (n, label, number).
 
         operations: Every operation that `fault` was asked about, in order.
 

@@ -83,8 +83,8 @@ def explore(
         options: For the worlds, see `simulation`.
 
     Raises:
-        Exception: What *run* raised in the simplest order that fails in the same way; its notes tell the story and what
-            to write to see it again.
+        What *run* raised in the simplest order that fails in the same way; its notes tell the story and what to write
+        to see it again.
     """
     orders = order_search(points_max)
     while orders.waiting and orders.runs < runs_max:

@@ -170,9 +170,8 @@ def sweep(start: starter, finish: finisher | None = None, **options: Unpack[swee
     - the loop still runs immediates and timers.
 
     Raises:
-        sweep_failure: Something of this did not hold; the message names the case and what to write to run it alone, and
-            tells the story.
-        ValueError: There is no case named *only*.
+        `sweep_failure`: Something of this did not hold; the message names the case and what to write to run it alone,
+        and tells the story. ValueError: there is no case named *only*.
     """
     return _sweep("sweep", [*_KINDS, "orders"], start, finish, options)
 

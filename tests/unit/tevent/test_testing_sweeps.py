@@ -234,6 +234,17 @@ class TestWhatIsDone:
         assert result.operations == ["dev: tick #0", "dev: tick #1", "dev: tick #2"]
         assert sweep(begin, count_recv).operations[0] == "peer: work #0"
 
+    def test_polled(self) -> None:
+        """The third run has no callback: the request is only asked whether it has ended."""
+        had_callback: list[bool] = []
+
+        def woken(req: tevent_req) -> None:
+            had_callback.append(req.fn is not None)
+            tevent_req_done(req)
+
+        sweep(starting(woken=woken), count_recv, only="undisturbed, polled without a callback")
+        assert had_callback == [True, False]
+
     def test_only(self) -> None:
         """One case can be run alone; the name of none is an error that lists them."""
         assert sweep(start, count_recv, only="free at step 2").cases == ["undisturbed", "free at step 2"]
@@ -766,6 +777,7 @@ class TestOrders:
 
         assert len(sweep_orders(begin, count_recv).cases) == 3 + 24 - 1
         assert len(sweep_orders(begin, count_recv, orders_max=5).cases) == 3 + 4
+        assert sweep_orders(begin, count_recv, only="order [1]").cases == ["undisturbed", "order [1]"]
         with_dice = sweep_orders(begin, count_recv, seed=2).cases
         assert "order []" in with_dice
         assert len(with_dice) == 3 + 24
