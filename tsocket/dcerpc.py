@@ -470,7 +470,8 @@ def dcerpc_binding_handle_raw_call_send(
 
         in_data: The bytes; they are used until they are written.
 
-    A failed write or read, and a timeout, end the connection.
+    A failed write or read, and a timeout, end the connection. A call that is freed under way does not, as in C; but
+    half of its question, or its answer, is left in the stream: who frees a call that has begun frees the handle, too.
     """
     _check_handle(h)
     req, state = tevent_req_create(mem_ctx, dcerpc_raw_call_state)
