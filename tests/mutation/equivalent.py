@@ -20,6 +20,10 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("asked_by", "1", "2"): "The frame that is left out is one of the package's own.",
         ("asked_by", '""', "'XX'"): "The first frame is one of the package's own, and no frame is called so.",
     },
+    "talloc_py/_rare.py": {
+        ("pool_take", "pool.end + prefix", "pool.end - prefix"): "A pool, which has a prefix, never gets another size.",
+        ("_rebook_member", "needed > here", "needed >= here"): "Equal ones are dealt with before.",
+    },
     "talloc_py/_typing.py": {
         ("field", "return property(lambda self: self[index], doc=doc)", "return None"): "For other interpreters only.",
         ("overload", "return function", "return None"): "The next definition takes its place.",

@@ -153,3 +153,77 @@ class TestGuards:
         told = []
         assert guarded_by(told.append)(None)("object") == 0
         assert told == ["object"]
+
+
+class TestFormats:
+    """Numbers of C's types."""
+
+    @pytest.mark.parametrize(
+        ("length", "bits"),
+        [("", 32), ("hh", 8), ("h", 16), ("l", 64), ("ll", 64), ("q", 64), ("z", 64), ("j", 64), ("t", 64), ("L", 64)],
+    )
+    def test_a_number_that_is_too_large(self, length, bits):
+        """What does not fit into the type is lost, and the highest bit of a signed one is its sign."""
+        assert t.talloc_asprintf(None, f"%{length}u", (1 << bits) + 5) == "5"
+        assert t.talloc_asprintf(None, f"%{length}d", (1 << bits) - 1) == "-1"
+        assert t.talloc_asprintf(None, f"%{length}d", (1 << (bits - 1)) - 1) == str((1 << (bits - 1)) - 1)
+
+    def test_a_width_that_is_too_large(self):
+        """It is an int, too."""
+        assert t.talloc_asprintf(None, "%*d", (1 << 32) + 3, 7) == "  7"
+        assert t.talloc_asprintf(None, "%.*d", (1 << 32) + 3, 7) == "007"
+
+
+class TestPlaces:
+    """Where something was freed, and where a chunk is in its pool."""
+
+    def test_of_an_unlink(self, log):
+        """The message about a use after free has the place of the unlink."""
+        parent = t.talloc_new(None)
+        child = t.talloc_new(parent)
+        line = sys._getframe().f_lineno + 1
+        assert t.talloc_unlink(parent, child) == 0
+        with pytest.raises(t.talloc_abort_error):
+            t.talloc_get_size(child)
+        assert log[0] == f"talloc: access after free error - first free may be at {__file__}:{line}\n"
+
+    def test_of_what_moved_to_the_front_of_its_pool(self):
+        """It is not the last one when something was made behind it, and so has to move to grow."""
+        pool = t.talloc_pool(None, 2000)
+        first = t.talloc_size(pool, 100)
+        second = t.talloc_size(pool, 40)
+        t.talloc_free(first)
+        second = t.talloc_realloc_size(pool, second, 200)
+        t.talloc_size(pool, 100)
+        before = t.talloc_get_name(second)
+        second = t.talloc_realloc_size(pool, second, 300)
+        assert t.talloc_get_name(second) != before
+
+
+class TestNullContext:
+    """The chunk that has everything at top level while it is tracked."""
+
+    def test_it_is_freed(self):
+        """It is none any more when tracking ends, and what it had is at top level."""
+        t.talloc_enable_null_tracking_no_autofree()
+        chunk = t.talloc_new(None)
+        null = t.talloc_parent(chunk)
+        t.talloc_disable_null_tracking()
+        assert t.talloc_parent(chunk) is None
+        with pytest.raises(t.talloc_abort_error):
+            t.talloc_get_size(null)
+
+
+class TestReports:
+    """How deep they go."""
+
+    @pytest.mark.parametrize(
+        ("depth", "max_depth", "shown"), [(0, 0, [0]), (0, 1, [0, 1]), (1, 1, [1]), (0, -1, [0, 1, 2])]
+    )
+    def test_levels(self, depth, max_depth, shown):
+        """The first is shown in any case, those below it down to the last level."""
+        top = t.talloc_new(None)
+        t.talloc_new(t.talloc_new(top))
+        seen = []
+        t.talloc_report_depth_cb(top, depth, max_depth, lambda ptr, level, *rest: seen.append(level), None)
+        assert seen == shown
