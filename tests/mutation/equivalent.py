@@ -28,6 +28,9 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("field", "return property(lambda self: self[index], doc=doc)", "return None"): "For other interpreters only.",
         ("overload", "return function", "return None"): "The next definition takes its place.",
     },
+    "talloc_py/report.py": {
+        ("talloc_full_report_printf", "1", "2"): "Every negative depth is all.",
+    },
     "tevent/queue.py": {
         ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,
     },
