@@ -86,6 +86,9 @@ def test_chunks(root: TALLOC_CTX) -> None:
             talloc_zero(state, thing)
 
     assert left(root, make=make) == "left behind: 2 x struct foo_state in root"
+    assert left(root, make=lambda: [talloc_zero(root, kind) for kind in (thing, foo_state, foo_state)]) == (
+        "left behind: 2 x struct foo_state in root; 1 x struct thing in root"
+    )
 
 
 def test_the_same_again(root: TALLOC_CTX) -> None:
