@@ -32,7 +32,7 @@ project = "tsocket"
 author = "the tsocket authors"
 project_copyright = "the tsocket authors"
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference", "lifecycle", "architecture"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "reference", "lifecycle", "architecture", "seeing"]
 html_theme = "furo"
 html_title = "tsocket"
 html_static_path = ["_static"]

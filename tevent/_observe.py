@@ -17,12 +17,13 @@ import weakref
 from functools import wraps
 from threading import local
 
-from talloc_py._chunk import caller_outside
+from talloc_py._chunk import caller_outside, location_text
 from talloc_py.diagnostics import exchange
 
 from . import _base, _sys, context, trace
 from ._base import tevent_context
 from ._request import tevent_req
+from .req_print import kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,10 @@ class observer:
 
     def flow(self, command: Any, req: tevent_req | None, depth: int, function: str | None) -> None:
         """A `tevent_thread_call_depth_cmd`."""
+
+
+def _wants_flow(each: observer) -> bool:
+    return type(each).flow is not observer.flow
 
 
 class _per_thread(local):
@@ -83,7 +88,7 @@ _exchanged: list[tuple[Any, Any]] = []
 def _point_relay(point: Any, watched: _watched) -> None:
     ev = watched.ev()
     if ev is not None:
-        if not _thread.ours and _observers:
+        if not _thread.ours:
             _enter_thread()
         for each in _observers:
             each.point(ev, point)
@@ -114,7 +119,7 @@ def _flow_relay(_private_data: object, command: Any, req: tevent_req | None, dep
         each.flow(command, req, depth, function)
     if _thread.callback is not None:
         _thread.callback(_thread.private_data, command, req, depth, function)
-    if not _observers:
+    if not any(map(_wants_flow, _observers)):
         _leave_thread()
 
 
@@ -144,8 +149,8 @@ def _release(ev: tevent_context, watched: _watched) -> None:
 
 
 def _enter_thread() -> None:
-    """Hear of the flow of calls in this thread."""
-    if not _thread.ours:
+    """Hear of the flow of calls in this thread, if somebody wants to: it slows every request down."""
+    if not _thread.ours and any(map(_wants_flow, _observers)):
         _thread.ours = True
         _thread.callback, _thread.private_data = trace._call_depth.callback, trace._call_depth.private_data
         _real("tevent_thread_call_depth_set_callback")(_flow_relay, None)
@@ -246,6 +251,7 @@ def add(new: observer) -> None:
     """
     _observers.append(new)
     if len(_observers) > 1:
+        _enter_thread()
         for ev in list(_contexts):
             new.context_seen(ev)
         return
@@ -267,6 +273,8 @@ def remove(old: observer) -> None:
     """Tell *old* nothing any more. After the last one everything is as if there had been none."""
     _observers.remove(old)
     if _observers:
+        if not any(map(_wants_flow, _observers)):
+            _leave_thread()
         return
     for real, ours in _exchanged:
         exchange(ours, real)
@@ -283,15 +291,52 @@ def remove(old: observer) -> None:
 class span:
     """A handler that runs, or has run."""
 
-    __slots__ = ("begin_us", "end_us", "kind", "made", "name", "what")
+    __slots__ = ("begin_us", "end_us", "kind", "made", "name", "number", "request")
 
-    def __init__(self, kind: str, name: str, what: str, made: Any, begin_us: int) -> None:
+    def __init__(self, kind: str, name: str, made: Any, begin_us: int) -> None:
         self.kind = kind  # fd, signal, timer, immediate
         self.name = name  # of the handler
-        self.what = what  # more about the event
-        self.made = made  # the place that made or scheduled it
+        self.made = made  # the place that made or scheduled the event
+        self.number: int | None = None  # the descriptor or the signal
+        self.request: tuple[str, Any] | None = None  # what the event serves: kind and place of birth
         self.begin_us = begin_us
         self.end_us = begin_us
+
+    def serves(self, req: tevent_req) -> None:
+        """The event belongs to a request; texts are made when somebody wants them."""
+        self.request = kind_of(req), req.created
+
+    @property
+    def what(self) -> str:
+        """More about the event; empty if there is nothing."""
+        if self.request is not None:
+            return f"{self.request[0]} made at {location_text(self.request[1])}"
+        if self.number is not None:
+            return f"{'descriptor' if self.kind == 'fd' else 'signal'} {self.number}"
+        return ""
+
+
+class _scheduled_immediate:
+    """What a queued immediate is for."""
+
+    __slots__ = ("name", "place", "request")
+
+    def __init__(self, im: Any) -> None:
+        subject = im.private_data
+        self.name: str = im.handler_name or "NULL"
+        self.place = caller_outside("talloc_py", "tevent", "tsocket")
+        #: The request that waits there, if it is the trigger of one.
+        self.request = weakref.ref(subject) if type(subject) is tevent_req else None
+
+    def begins(self) -> span:
+        """It is about to run."""
+        req = None if self.request is None else self.request()
+        if req is None or req._talloc_chunk.obj is not req:
+            return span("immediate", self.name, self.place, _sys.stopwatch_us())
+        name = "a step of the request" if req.fn is None else _base.handler_name_of(req.fn)
+        begun = span("immediate", name, req.created, _sys.stopwatch_us())
+        begun.serves(req)
+        return begun
 
 
 class handler_observer(observer):
@@ -304,7 +349,7 @@ class handler_observer(observer):
 
     def __init__(self) -> None:
         self._levels: weakref.WeakKeyDictionary[tevent_context, list[span | None]] = weakref.WeakKeyDictionary()
-        self._scheduled: dict[int, tuple[str, str, Any]] = {}
+        self._scheduled: dict[int, _scheduled_immediate] = {}
 
     def handler_begins(self, ev: tevent_context, begun: span) -> None:
         """A handler is about to run."""
@@ -342,30 +387,23 @@ class handler_observer(observer):
         elif kind == "immediate":
             if point == trace.TEVENT_EVENT_TRACE_ATTACH:
                 # When it runs it has forgotten what for.
-                self._scheduled[id(event)] = describe_immediate(event)
+                self._scheduled[id(event)] = _scheduled_immediate(event)
             else:
                 self._scheduled.pop(id(event), None)
 
     def _span_of(self, kind: str, event: Any) -> span:
         if kind == "immediate":
-            name, what, made = self._scheduled.get(id(event), ("immediate", "", None))
-        else:
-            name, made = event.handler_name, getattr(event, "created", None)
-            what = f"descriptor {event.fd}" if kind == "fd" else f"signal {event.signum}" if kind == "signal" else ""
-            if type(event.private_data) is tevent_req:
-                what = repr(event.private_data)
-        return span(kind, name, what, made, _sys.stopwatch_us())
+            scheduled = self._scheduled.get(id(event))
+            if scheduled is not None:
+                return scheduled.begins()
+            return span(kind, "immediate", None, _sys.stopwatch_us())
+        begun = span(kind, event.handler_name, getattr(event, "created", None), _sys.stopwatch_us())
+        if kind != "timer":
+            begun.number = event.fd if kind == "fd" else event.signum
+        if type(event.private_data) is tevent_req:
+            begun.serves(event.private_data)
+        return begun
 
     def _over(self, ev: tevent_context, done: span) -> None:
         done.end_us = _sys.stopwatch_us()
         self.handler_over(ev, done)
-
-
-def describe_immediate(im: Any) -> tuple[str, str, Any]:
-    """The handler of a queued immediate, what it stands for, and where that was made or scheduled."""
-    subject = im.private_data
-    if type(subject) is tevent_req and subject._talloc_chunk.obj is subject:
-        fn = subject.fn
-        name = "a step of the request" if fn is None else _base.handler_name_of(fn)
-        return name, repr(subject), subject.created
-    return im.handler_name or "NULL", "", caller_outside("talloc_py", "tevent", "tsocket")

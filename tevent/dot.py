@@ -34,7 +34,7 @@ def requests_dot() -> str:
     return "\n".join(
         [
             "digraph requests {",
-            '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=11];',
+            '  node [shape=box, style="rounded,filled", fontname=monospace, fontsize=11, fontcolor="#111827"];',
             *_lines(pending_requests(), [], None),
             "}",
             "",

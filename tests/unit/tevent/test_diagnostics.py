@@ -126,7 +126,7 @@ class TestSlowHandlers:
 
         tevent_req_set_callback(req, slow_callback, None)
         (said,) = self.run(ev)
-        assert "(<tevent_req of struct some_state DONE made at " in said
+        assert "handler 'slow_callback' of the immediate event (struct some_state made at " in said
 
     def test_at_the_limit(self, debug: None, watch: Stopwatch, top: TALLOC_CTX) -> None:
         """What takes no longer than the limit is fine; a second call of switch_on() sets another one."""

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import ast
 import gc
+import importlib.util
+import pathlib
 import re
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -111,6 +114,20 @@ class TestBusy:
         _, stream, _ = tstream_unix_socketpair(ev, ev)
         tstream_readv_send(ev, ev, stream, [bytearray(1)])
         tstream_readv_send(ev, ev, stream, [bytearray(1)])
+
+
+def test_no_code_asks_for_the_debug_mode() -> None:
+    """Only the packages themselves look at the variable, once, when they are imported; so it costs nothing when off."""
+    for package in ("talloc_py", "tevent", "tsocket"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        for path in sorted(pathlib.Path(spec.origin).parent.glob("*.py")):
+            names = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
+            looks = path.name == "__init__.py" or (package, path.name) == ("talloc_py", "_sys.py")
+            assert ("debug_settings" in names) == looks, path
+            if "diagnostics" not in path.name and path.name != "_observe.py":
+                assert not names & {"births_are_remembered", "is_on"}, path
 
 
 def collected(make: Callable[[], object]) -> None:
