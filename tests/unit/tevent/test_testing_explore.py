@@ -86,6 +86,23 @@ def test_what_dice_find_is_made_simple() -> None:
     assert caught.value.__notes__[-1].endswith("chooses [0, 0, 0, 0, 0, 2]")
 
 
+def test_what_stands_in_between_goes() -> None:
+    """Needless choices before the ones that matter go, too; and no order is tried twice for that."""
+    seen: list[tuple[int, ...]] = []  # from the first that fails on
+
+    def run(world: simulation) -> None:
+        numbers = [world.choose(3, "x") for _ in range(8)]
+        found = (1, 2) in itertools.pairwise(numbers)
+        if found or seen:
+            seen.append(tuple(numbers))
+        assert not found, numbers
+
+    with pytest.raises(AssertionError) as caught:
+        explore(run, runs_max=5, samples=50)
+    assert caught.value.__notes__[-1].endswith("chooses [1, 2]")
+    assert len(set(seen)) == len(seen)
+
+
 def test_shrinking_keeps_to_the_same_failure() -> None:
     """A simpler order that fails in another way does not take the place of the one that was found."""
     found: list[bool] = []
