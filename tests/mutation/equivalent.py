@@ -18,6 +18,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     },
     "talloc_py/_misuse.py": {
         ("asked_by", "1", "2"): "The frame that is left out is one of the package's own.",
+        ("after_free", '" and used after that"', "'XX and used after that'"): "There is always a function.",
         ("asked_by", '""', "'XX'"): "The first frame is one of the package's own, and no frame is called so.",
     },
     "talloc_py/_rare.py": {
@@ -27,6 +28,8 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     "talloc_py/_typing.py": {
         ("field", "return property(lambda self: self[index], doc=doc)", "return None"): "For other interpreters only.",
         ("overload", "return function", "return None"): "The next definition takes its place.",
+        ("named_tuple._asdict", "True", "False"): "There are as many fields as names.",
+        ("named_tuple._replace", "True", "False"): "There are as many fields as names.",
     },
     "talloc_py/report.py": {
         ("talloc_full_report_printf", "1", "2"): "Every negative depth is all.",

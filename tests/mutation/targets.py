@@ -33,6 +33,7 @@ TARGETS: tuple[Target, ...] = (
             *_all("tests/unit/talloc_py/test_*.py"),
             *_examples("requests"),
             "tests/unit/test_exports.py",
+            "tests/unit/tevent/test_timeval.py",
             "tests/unit/tsocket/test_birthplaces.py",
             *_all("tests/property/talloc_py/test_*.py"),
         ),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -227,3 +228,32 @@ class TestReports:
         seen = []
         t.talloc_report_depth_cb(top, depth, max_depth, lambda ptr, level, *rest: seen.append(level), None)
         assert seen == shown
+
+    @pytest.mark.parametrize("more", ["", "t.talloc_autofree_context(); "])
+    @pytest.mark.parametrize(
+        ("function", "headline"),
+        [
+            ("talloc_enable_leak_report", "talloc report on 'null_context'"),
+            ("talloc_enable_leak_report_full", "full talloc report on 'null_context'"),
+        ],
+    )
+    def test_once_at_exit(self, function, headline, more):
+        """What is left is told of once, however often it was asked for."""
+        program = f"import talloc_py as t; t.{function}(); t.{function}(); {more}t.talloc_size(None, 5)"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        assert done.stderr.startswith(headline)
+        assert done.stderr.count("talloc report on 'null_context'") == 1
+
+
+class TestLoopsOfOwners:
+    """Searches up a tree that does not end."""
+
+    @pytest.mark.parametrize("levels", range(6))
+    def test_from_below(self, levels):
+        """A search that begins some levels below a loop ends."""
+        top = t.talloc_new(None)
+        chunk = t.talloc_new(top)
+        t.talloc_steal(chunk, top)
+        for _ in range(levels):
+            chunk = t.talloc_new(chunk)
+        assert t.talloc_find_parent_byname(chunk, "nobody") is None
