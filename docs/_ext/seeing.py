@@ -46,14 +46,16 @@ def look() -> dict[str, Any]:
         seen["ownership"] = ownership_dot(top, max_depth=2)
         seen["requests"] = requests_dot()
 
-    remember_births()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "timeline.json"
-        try:
-            with record(str(path), "two_jobs.py"), contextlib.redirect_stdout(io.StringIO()):
-                two_jobs.main(now)
-        finally:
-            forget_births()
+        with contextlib.redirect_stdout(io.StringIO()):
+            with record(str(path), "two_jobs.py"):
+                two_jobs.main()
+            remember_births()
+            try:
+                two_jobs.main(now)  # not at the same time: to look takes long
+            finally:
+                forget_births()
         seen["timeline"] = json.loads(path.read_text(encoding="utf-8"))
     for name, text in seen.items():
         if isinstance(text, str):
