@@ -67,6 +67,38 @@ class tracked:
         return not self.freed and self.req.status == IN_PROGRESS
 
 
+class _faults_of:
+    """
+    The faults of a machine's world: what was to fail next has failed then, at the numbers that it shows.
+
+    Attributes:
+        next: What the next operation fails with; None while nothing is planned.
+    """
+
+    __slots__ = ("_happened", "next", "world")
+
+    world: simulation
+
+    def __init__(self) -> None:
+        self._happened: dict[int, Any] = {}
+        self.next: Any = None
+
+    def __bool__(self) -> bool:
+        return bool(self._happened)
+
+    def __repr__(self) -> str:
+        return repr(self._happened)
+
+    def __call__(self, number: int, _name: str) -> Any:
+        """What operation *number* fails with."""
+        if not self.world.operations[number].fails:
+            return None
+        planned, self.next = self.next, None
+        if planned is not None:
+            self._happened[number] = planned
+        return planned
+
+
 class request_machine(RuleBasedStateMachine):
     """
     Derive from it, say how a request begins, and run the class as a test.
@@ -120,10 +152,11 @@ class request_machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._data: DataObject | None = None
-        self._next_fault: Any = None
+        self._faults: _faults_of = _faults_of()
+        self._bare: stock | None = None
         self._before: stock | None = None
         self.requests: list[tracked] = []
-        self.world = simulation(choose=self._choose, faults=self._fault)
+        self.world = self._faults.world = simulation(choose=self._choose, faults=self._faults)
         self.world.__enter__()
         self.ev = self.world.context()
         mem_ctx = talloc_new(None)
@@ -133,7 +166,15 @@ class request_machine(RuleBasedStateMachine):
     # -- to be overridden ---------------------------------------------------------------------------------------------
 
     def scene(self) -> None:
-        """Make what is there before the first request; nothing of it counts as left behind."""
+        """Make what is there before the first request; nothing of it counts as left behind, and nothing is chosen."""
+
+    def leave(self) -> bool:
+        """
+        Free what `scene` has made, and return True; for things that keep something of their own after a request.
+
+        At the end everything is compared with what was there before `scene` then.
+        """
+        return False
 
     def start(self, draw: Draw) -> tevent_req | None:
         """
@@ -185,18 +226,14 @@ class request_machine(RuleBasedStateMachine):
         # At the end nobody draws any more: everything goes its plain way.
         return 0 if self._data is None else self._data.draw(st.integers(0, n - 1), label=label)
 
-    def _fault(self, number: int, _name: str) -> Any:
-        planned, self._next_fault = self._next_fault, None
-        return planned if self.world.operations[number].fails else None
-
     def _pick(self, some: list[tracked], label: str) -> tracked:
         return some[self._choose(len(some), label)] if len(some) > 1 else some[0]
 
     # -- rules --------------------------------------------------------------------------------------------------------
 
-    @initialize(data=st.data())
-    def _begin_scene(self, data: DataObject) -> None:
-        self._data = data
+    @initialize()
+    def _begin_scene(self) -> None:
+        self._bare = take_stock(self.mem_ctx, ev=self.ev)
         self.scene()
         self._before = take_stock(self.mem_ctx, ev=self.ev)
 
@@ -245,11 +282,11 @@ class request_machine(RuleBasedStateMachine):
         self._data = data
         tevent_req_set_endtime(self._pick(self.in_progress, "which request times out").req, self.ev, self.world.now)
 
-    @precondition(lambda self: self._next_fault is None and self.errnos)
+    @precondition(lambda self: self._faults.next is None and self.errnos)
     @rule(data=st.data())
     def fail_next_operation(self, data: DataObject) -> None:
         """The next operation fails."""
-        self._next_fault = data.draw(st.sampled_from(self.errnos), label="errno")
+        self._faults.next = data.draw(st.sampled_from(self.errnos), label="errno")
 
     # -- the end ------------------------------------------------------------------------------------------------------
 
@@ -269,7 +306,7 @@ class request_machine(RuleBasedStateMachine):
             talloc_free(self.mem_ctx)
 
     def _end(self) -> None:
-        self._data = self._next_fault = None
+        self._data = self._faults.next = None
         self.world.run()
         for each in self.requests:
             if not each.freed:
@@ -277,5 +314,9 @@ class request_machine(RuleBasedStateMachine):
                 self._free(each)
         self.world.run()
         assert not self.world.called_twice, f"called back twice: {', '.join(self.world.called_twice)}"
-        if self._before is not None:
-            check_clean(self._before, take_stock(self.mem_ctx, ev=self.ev))
+        before = self._before
+        if self.leave():
+            self.world.run()
+            before = self._bare
+        if before is not None:
+            check_clean(before, take_stock(self.mem_ctx, ev=self.ev))

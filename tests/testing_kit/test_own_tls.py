@@ -8,7 +8,10 @@ from errno import ECONNRESET
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
 from sim_kit import LATENCY_US
+from sim_machines import two_streams
 from tls_kit import HOST, TLS13, TRAITS, VERSIONS
 from tls_kit import world as certificates
 
@@ -235,3 +238,28 @@ def test_an_outage_is_survived(version: str) -> None:
         net = network(world, link=link(latency_us=LATENCY_US), faults=plan)
         handshake(world, world.context(), net.stream_pair(world.top, "client", "server"), version)
         assert world.elapsed_us > 3_000_000
+
+
+class tls_pair(two_streams):
+    """Two ends of a TLS connection."""
+
+    def scene(self) -> None:
+        super().scene()
+        plain = self.streams[0], self.streams[1]
+        self.streams = list(handshake(self.world, self.ev, plain, TLS13))
+        for stream in self.streams:
+            talloc_steal(self.mem_ctx, stream)
+
+    def leave(self) -> bool:
+        for queue in self.queues:
+            talloc_free(queue)
+        for stream in self.streams:  # each goes on to read what is below when a read was freed
+            talloc_free(stream)
+        return True
+
+
+@pytest.mark.slow
+def test_machine() -> None:
+    """Under any mix of requests each callback runs once, or never for a freed request, and nothing is left behind."""
+    few = settings(max_examples=30, stateful_step_count=12, deadline=None, suppress_health_check=[*HealthCheck])
+    run_state_machine_as_test(tls_pair, settings=few)

@@ -137,6 +137,25 @@ class TestGood:
 
         assert "request 0 never ends" in failure_of(forgotten)[0]
 
+    def test_what_the_scene_keeps(self) -> None:
+        """A machine that undoes its scene may keep in it what it likes meanwhile."""
+
+        class keeping(jobs):
+            def scene(self) -> None:
+                self.kept = talloc_new(self.mem_ctx)
+
+            def start(self, draw: Any) -> tevent_req | None:
+                talloc_new(self.kept)
+                return super().start(draw)
+
+        class undoing(keeping):
+            def leave(self) -> bool:
+                talloc_free(self.kept)
+                return True
+
+        run_state_machine_as_test(undoing, settings=FEW)
+        assert "left behind: " in failure_of(keeping)[0]
+
     def test_start_is_needed(self) -> None:
         """The class says what is missing."""
         with pytest.raises(NotImplementedError, match=r"start\(\)"):
@@ -241,6 +260,7 @@ def test_finds_and_shrinks(machine: Callable[[], request_machine], said: str, ru
     assert len([each for each in rules if "begin_request" in each]) == 1, rules
     assert len(rules) <= rules_max, rules
     assert "what happened, by virtual seconds:" in text
+    assert ("faults={0: 5})" in text) == (machine is lost_error)
 
 
 def test_schedules_shrink_to_the_plain_order() -> None:
