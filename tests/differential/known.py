@@ -308,6 +308,12 @@ STREAMS: tuple[Known, ...] = (
     ),
     Known(
         "streams",
+        "A TCP connection to a listener with no room is tried again by the kernel after a second of real time.",
+        "_backlog(): listeners of TCP have room for all.",
+        "Nothing of the libraries.",
+    ),
+    Known(
+        "streams",
         "Sums of more than 2 GiB are EMSGSIZE in the older library, and of no consequence here.",
         "No vector is longer than its buffers, which are small.",
         "Python has no buffer that is longer than its memory.",

@@ -184,7 +184,7 @@ class AREA:
             self._say("unixaddr", "m1", "r", "null")
             for name, where in (("l0", "inet 2001"), ("l1", "unix $D/u1")):
                 if choices.chance(70):
-                    self._say("listen", name, where, choices.pick((0, 1, 5)))
+                    self._say("listen", name, where, self._backlog(choices, where))
                     self._raws.append(name)
             return
         for name, where in (("p0", "inet 2003"), ("p1", "unix $D/u3")):
@@ -600,7 +600,7 @@ class AREA:
         n = self._number()
         if kind < 8:
             where = choices.pick(("inet 2001", "inet 2002", "unix $D/u1", "unix $D/u2"))
-            self._say("listen", f"l{n}", where, choices.pick((0, 1, 5)))
+            self._say("listen", f"l{n}", where, self._backlog(choices, where))
             self._raws.append(f"l{n}")
         elif kind < 40:
             family = choices.pick(("inet", "unix"))
@@ -630,6 +630,11 @@ class AREA:
             self._streams(choices)
         else:
             self._say("turn", self._event(choices))
+
+    @staticmethod
+    def _backlog(choices: Choices, where: str) -> int:
+        """Few for Unix sockets; with TCP the kernel would try again after a second, which passes for one side only."""
+        return choices.pick((0, 1, 5)) if where.startswith("unix") else 100
 
     def _local(self, choices: Choices, family: str) -> str:
         """A local address; one with a port is used once, as the kernel remembers what was connected for a while."""
