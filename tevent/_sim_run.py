@@ -228,6 +228,9 @@ class run:
         return self
 
     def _play(self, unraised: list[BaseException]) -> None:
+        mem_ctx = talloc_named_const(None, 0, "mem_ctx")
+        assert mem_ctx is not None
+        self.mem_ctx = mem_ctx
         with self.world:
             try:
                 self._in_world()
@@ -243,6 +246,13 @@ class run:
     def _went_wrong(self, error: BaseException) -> None:
         self.wrong = error
         self.report = self.world.story_text()
+        self.gone = True
+        try:
+            # What is left may hold something of the system's.
+            if is_alive(self.mem_ctx):
+                talloc_free(self.mem_ctx)
+        except Exception:
+            pass  # it is broken already, and what was first is told
 
     def _check_quiet(self, unraised: list[BaseException]) -> None:
         if self.problem is not None:
@@ -266,9 +276,7 @@ class run:
     def _begin(self) -> None:
         world, plan = self.world, self.plan
         self.ev = ev = world.context()
-        mem_ctx = talloc_named_const(None, 0, "mem_ctx")
-        assert mem_ctx is not None
-        self.mem_ctx = mem_ctx
+        mem_ctx = self.mem_ctx
         if plan.scene is not None:
             world.scene = plan.scene(world, ev, mem_ctx)
             self.first_operation = len(world.operations)

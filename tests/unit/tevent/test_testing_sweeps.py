@@ -19,6 +19,7 @@ from tevent import (
     TEVENT_REQ_RECEIVED,
     WERROR,
     set_errno,
+    tevent_abort,
     tevent_add_timer,
     tevent_context,
     tevent_create_immediate,
@@ -592,6 +593,23 @@ class TestRareFindings:
 
         found = failure(begin)
         assert found.problem == "the loop does not work any more: of an immediate and a timer it ran ['immediate']"
+
+    @pytest.mark.parametrize("problem", [None, RuntimeError("broken")])
+    def test_what_a_failed_run_leaves(self, problem: Exception | None) -> None:
+        """A run that has failed frees what it can; what goes wrong then is not told in the place of the failure."""
+        freed: list[str] = []
+
+        def freeing(_: TALLOC_CTX) -> None:
+            freed.append("thing")
+            if problem is not None:
+                tevent_abort(None, "broken")
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            talloc_set_destructor(talloc_new(mem_ctx), freeing)
+            return count_send(mem_ctx, ev, world, woken=lambda req: None)
+
+        assert failure(begin).problem.startswith("nothing is left that could end the request")
+        assert freed == ["thing", "thing"]
 
     def test_destructor_of_a_peer(self) -> None:
         """An exception in a destructor is found also where it comes with the end of the world."""
