@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
 from hypothesis.stateful import rule, run_state_machine_as_test
 from sim_machines import SIDES, ok_or_failed, two_streams
 
@@ -23,9 +24,20 @@ from tsocket import (
     dcerpc_binding_handle_set_timeout,
     gensec_create_tstream,
     gensec_security,
+    tdgram_disconnect_recv,
+    tdgram_disconnect_send,
+    tdgram_recvfrom_recv,
+    tdgram_recvfrom_send,
+    tdgram_sendto_queue_recv,
+    tdgram_sendto_queue_send,
+    tdgram_sendto_recv,
+    tdgram_sendto_send,
+    tsocket_address_inet_from_strings,
     tstream_binding_handle_create,
     tstream_context,
     tstream_full_request_u32,
+    tstream_inet_tcp_connect_recv,
+    tstream_inet_tcp_connect_send,
     tstream_npa_existing_stream,
     tstream_readv_pdu_queue_recv,
     tstream_readv_pdu_queue_send,
@@ -162,4 +174,103 @@ MANY = settings(
 @pytest.mark.parametrize("machine", [two_streams, byte_pipes, message_pipes, sealed_streams, queued_pdus, calls])
 def test_machine(machine: type[request_machine]) -> None:
     """Each callback runs once, or never for a freed request, and nothing is left behind."""
+    run_state_machine_as_test(machine, settings=MANY)
+
+
+class datagrams(request_machine):
+    """Two datagram sockets on a network that loses, doubles and reorders."""
+
+    errnos: ClassVar[Any] = (ECONNRESET, EINTR)
+    ends = False  # a receive waits for ever where nobody sends
+    unix: ClassVar[bool] = False
+
+    def scene(self) -> None:
+        bad = link(latency_us=100, jitter_us=90, loss=0.5, duplicate=0.5, reorder=0.5)
+        self.sockets = network(self.world, link=bad).dgram_pair(self.mem_ctx, unix=self.unix)
+        self.queue = tevent_queue_create(self.mem_ctx, "sends")
+        self.sent: set[bytes] = set()
+
+    def start(self, draw: Any) -> tevent_req | None:
+        return tdgram_recvfrom_send(self.mem_ctx, self.ev, self.sockets[draw(SIDES, label="side")])
+
+    def finish(self, req: tevent_req) -> None:
+        ret, err, buf, source = tdgram_recvfrom_recv(req, self.world.top)
+        assert (ret > 0 and source is not None) if ret != -1 else err > 0
+        assert buf is None or bytes(buf) in self.sent
+
+    def _next(self) -> bytes:
+        data = b"%d" % len(self.sent)
+        self.sent.add(data)
+        return data
+
+    @rule(side=SIDES)
+    def send(self, side: int) -> None:
+        """Send a datagram."""
+        data = self._next()
+        req = tdgram_sendto_send(self.mem_ctx, self.ev, self.sockets[side], data, None)
+        self.track(req, lambda req: ok_or_failed(tdgram_sendto_recv(req), len(data)))
+
+    @rule()
+    def send_queued(self) -> None:
+        """Send one through a queue."""
+        data, queue = self._next(), self.queue
+        assert queue is not None
+        req = tdgram_sendto_queue_send(self.mem_ctx, self.ev, self.sockets[0], queue, data, None)
+        self.track(req, lambda req: ok_or_failed(tdgram_sendto_queue_recv(req), len(data)))
+
+    @rule(side=SIDES)
+    def disconnect(self, side: int) -> None:
+        """Close one."""
+        req = tdgram_disconnect_send(self.mem_ctx, self.ev, self.sockets[side])
+        self.track(req, lambda req: ok_or_failed(tdgram_disconnect_recv(req), 0))
+
+
+class unix_datagrams(datagrams):
+    """Unix sockets, whose senders wait."""
+
+    unix = True
+
+
+class connections(request_machine):
+    """Connections that are made, over a network that is cut and healed, to a server that comes and goes."""
+
+    errnos: ClassVar[Any] = (ECONNRESET, EINTR)
+
+    def scene(self) -> None:
+        self.net = network(self.world, link=link(latency_us=100, jitter_us=90))
+        self.there = self.net.address(self.world.top, "10.0.0.2", 53)
+        self.listening: Any = None
+
+    def start(self, draw: Any) -> tevent_req | None:
+        _, local = tsocket_address_inet_from_strings(self.world.top, "ip", None, 0)
+        assert local is not None
+        return tstream_inet_tcp_connect_send(self.mem_ctx, self.ev, local, self.there)
+
+    def finish(self, req: tevent_req) -> None:
+        ret, err, stream, _ = tstream_inet_tcp_connect_recv(req, self.world.top)
+        ok_or_failed((ret, err), 0)
+        assert (stream is not None) == (ret == 0)
+
+    @rule()
+    def listen(self) -> None:
+        """The server comes, or goes."""
+        if self.listening is None:
+            self.listening = self.net.listen(self.world.top, self.ev, self.there, lambda stream: None)
+        else:
+            talloc_free(self.listening)
+            self.listening = None
+
+    @rule(cut=st.booleans())
+    def partition(self, cut: bool) -> None:
+        """The network is cut, or healed."""
+        if cut:
+            self.net.partition("10.0.0.1")
+        else:
+            self.net.heal()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("machine", [datagrams, unix_datagrams, connections])
+def test_machine_of_sockets(machine: type[request_machine]) -> None:
+    """The same holds for datagrams and connections."""
     run_state_machine_as_test(machine, settings=MANY)
