@@ -34,6 +34,9 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
     "talloc_py/report.py": {
         ("talloc_full_report_printf", "1", "2"): "Every negative depth is all.",
     },
+    "talloc_py/secret.py": {
+        ("_wipe", "0", "1"): _ONLY_MINUS_ONE,
+    },
     "tevent/queue.py": {
         ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,
     },

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 import talloc_py as t
+import tsocket
+from talloc_py import diagnostics
 from talloc_py._abort import abort
 from talloc_py._chunk import guarded_by
 
@@ -74,6 +77,11 @@ class TestMessages:
         article = "an" if kind == "int" else "a"
         with pytest.raises(TypeError, match=rf"^{name} must be {article} {kind}, not float$"):
             call()
+
+    def test_a_negative_limit(self):
+        """It is refused, and the message says why."""
+        with pytest.raises(ValueError, match=r"^max_size must not be negative$"):
+            t.talloc_set_memlimit(text(), -1)
 
     @pytest.mark.parametrize(("setter", "name"), [(t.talloc_set_abort_fn, "abort_fn"), (t.talloc_set_log_fn, "log_fn")])
     def test_the_parameter_is_named(self, setter, name):
@@ -174,6 +182,13 @@ class TestFormats:
         assert t.talloc_asprintf(None, "%*d", (1 << 32) + 3, 7) == "  7"
         assert t.talloc_asprintf(None, "%.*d", (1 << 32) + 3, 7) == "007"
 
+    @pytest.mark.parametrize(
+        ("fmt", "text"), [("%.3a", "0x0.010p-1022"), ("%a", "0x0.01p-1022"), ("%.0a", "0x0p-1022")]
+    )
+    def test_the_smallest_numbers(self, fmt, text):
+        """They begin with zeros."""
+        assert t.talloc_asprintf(None, fmt, 2.0**-1030) == text
+
 
 class TestPlaces:
     """Where something was freed, and where a chunk is in its pool."""
@@ -187,6 +202,51 @@ class TestPlaces:
         with pytest.raises(t.talloc_abort_error):
             t.talloc_get_size(child)
         assert log[0] == f"talloc: access after free error - first free may be at {__file__}:{line}\n"
+
+    @pytest.mark.parametrize(
+        "resize",
+        [
+            lambda p: t.talloc_realloc(None, p, int, 50),
+            lambda p: t.talloc_realloc_size(None, p, 50),
+            lambda p: t.talloc_realloc_fn(None, p, 50),
+        ],
+    )
+    def test_of_a_realloc(self, log, resize):
+        """An object whose chunk went to another is like one that was freed there."""
+        old = text()
+        assert resize(old) is not None
+        with pytest.raises(t.talloc_abort_error):
+            t.talloc_get_size(old)
+        place = f"{__file__}:{resize.__code__.co_firstlineno}"
+        assert log[0] == f"talloc: access after free error - first free may be at {place}\n"
+
+    @pytest.mark.parametrize("length", [0, 5])
+    def test_of_the_making_in_debug_mode(self, length):
+        """What is made inside one of the packages was made where the program called it."""
+        on = diagnostics.births_are_remembered()
+        diagnostics.remember_births()
+        try:
+            line = sys._getframe().f_lineno + 1
+            ret, address = tsocket.tsocket_address_unix_from_path(None, "x" * length)
+        finally:
+            if not on:
+                diagnostics.forget_births()
+        assert ret == 0
+        t.talloc_free(address)
+        with pytest.raises(t.talloc_abort_error, match=f"made at {re.escape(__file__)}:{line},"):
+            t.talloc_get_name(address)
+
+    def test_whether_the_making_is_remembered(self):
+        """It says so for as long as it is."""
+        on = diagnostics.births_are_remembered()
+        try:
+            diagnostics.remember_births()
+            assert diagnostics.births_are_remembered()
+            diagnostics.forget_births()
+            assert not diagnostics.births_are_remembered()
+        finally:
+            if on:
+                diagnostics.remember_births()
 
     def test_of_what_moved_to_the_front_of_its_pool(self):
         """It is not the last one when something was made behind it, and so has to move to grow."""
