@@ -26,8 +26,11 @@ from tevent import (
     tevent_create_immediate,
     tevent_loop_once,
     tevent_loop_wait,
+    tevent_queue_create,
+    tevent_queue_wait_send,
     tevent_re_initialise,
     tevent_req,
+    tevent_req_cancel,
     tevent_req_create,
     tevent_req_poll,
     tevent_schedule_immediate,
@@ -531,6 +534,24 @@ class TestStory:
         talloc_free(req)
         assert [text for _, text in world.story] == ["tevent_wakeup_send#1 begins", "timer _timed_out is due"]
         assert world.outstanding == []
+
+    def test_queues_and_cancellations(self, world: simulation) -> None:
+        """That a request enters a queue, has its turn, and is asked to give up, is told."""
+        ev = world.context()
+        queue = tevent_queue_create(world.top, "line")
+        assert queue is not None
+        req = tevent_queue_wait_send(world.top, ev, queue)
+        assert req is not None
+        tevent_req_cancel(req)
+        tevent_loop_wait(ev)
+        name = "tevent_queue_wait_send#1"
+        assert [text for _, text in world.story] == [
+            f"{name} begins",
+            f"{name} enters a queue",
+            f"{name} is asked to give up",
+            "an immediate runs",
+            f"{name} has its turn in the queue",
+        ]
 
     def test_the_watcher_of_before_is_kept(self) -> None:
         """Who watched the flow of calls before is told on, and has it for himself again afterwards."""

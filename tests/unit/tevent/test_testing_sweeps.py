@@ -801,6 +801,31 @@ class TestOrders:
         assert len(with_dice) == 3 + 24
 
 
+class TestTheStory:
+    def test_the_callback(self) -> None:
+        """The story tells when the callback of the sweep runs."""
+
+        def finish(req: tevent_req) -> None:
+            raise AssertionError("wrong")
+
+        assert "    3.000000  the callback of the request runs" in str(failure(start, finish))
+
+    def test_refusals_are_told(self) -> None:
+        """What an early _recv and a cancellation answered is in the story of what went wrong afterwards."""
+
+        def refuses(req: tevent_req) -> int:
+            talloc_new(None)
+            raise OSError("not yet")
+
+        def leaves(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req:
+            req = start(world, ev, mem_ctx)
+            tevent_req_set_cancel_fn(req, lambda req: talloc_new(ev) is not None)
+            return req
+
+        assert "_recv raised OSError('not yet')" in str(failure(start, sweep=sweep_recv, recv=refuses))
+        assert "tevent_req_cancel() returned True" in str(failure(leaves, sweep=sweep_cancel))
+
+
 class TestTheStart:
     def test_what_is_no_error_passes(self) -> None:
         """What a test runner raises to end a test goes on to it, and says in which case."""
