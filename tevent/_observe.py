@@ -294,13 +294,13 @@ class span:
     __slots__ = ("begin_us", "end_us", "kind", "made", "name", "number", "request")
 
     def __init__(self, kind: str, name: str, made: Any, begin_us: int) -> None:
-        self.kind = kind  # fd, signal, timer, immediate
-        self.name = name  # of the handler
-        self.made = made  # the place that made or scheduled the event
+        self.kind: str = kind  # fd, signal, timer, immediate
+        self.name: str = name  # of the handler
+        self.made: Any = made  # the place that made or scheduled the event
         self.number: int | None = None  # the descriptor or the signal
         self.request: tuple[str, Any] | None = None  # what the event serves: kind and place of birth
-        self.begin_us = begin_us
-        self.end_us = begin_us
+        self.begin_us: int = begin_us
+        self.end_us: int = begin_us
 
     def serves(self, req: tevent_req) -> None:
         """The event belongs to a request; texts are made when somebody wants them."""

@@ -96,7 +96,7 @@ def test_several_roots_and_depth(top: TALLOC_CTX) -> None:
 def test_labels(top: TALLOC_CTX) -> None:
     """Name and size; in debug mode the place that made it."""
     talloc_set_name_const(talloc_size(top, 12), "twelve")
-    assert r'[label="twelve\n12 bytes"]' in ownership_dot(top)
+    assert r'[label="twelve\n12 bytes' in ownership_dot(top)
     remember_births()
     try:
         talloc_strdup(top, "text")
