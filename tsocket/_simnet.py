@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from errno import errorcode
 
-from talloc_py import TALLOC_CTX, talloc_set_destructor, talloc_zero
+from talloc_py import TALLOC_CTX, talloc_free, talloc_set_destructor, talloc_zero
 
 from . import _simnet_plan
 from ._simnet_connect import listener, take_over
@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from tevent import tevent_context
     from tevent.testing import simulation
 
+    from ._simnet_stream import stream_end
     from .dgram import tdgram_context
     from .stream import tstream_context
 
-    T = TypeVar("T")
+    T = TypeVar("T", tstream_context, tdgram_context)
+    E = TypeVar("E", stream_end, dgram_end)
 
 __all__ = ["listening", "network"]
 
@@ -149,7 +151,7 @@ class network:
             two: Those of the second one.
         """
         first, second = stream_ends(self, self.way_between(one, two), one, two)
-        return _need(new_stream(mem_ctx, first)), _need(new_stream(mem_ctx, second))
+        return _both(new_stream, mem_ctx, first, second)
 
     def dgram_pair(
         self, mem_ctx: TALLOC_CTX | None, one: str = "a", two: str = "b", *, unix: bool = False
@@ -171,7 +173,7 @@ class network:
         else:
             addresses = [sockaddr(AF_INET, (host, self.next_port())) for host in (self.home[0], "10.0.0.2")]
         ends = dgram_end(self, one, addresses[0], addresses[1]), dgram_end(self, two, addresses[1], addresses[0])
-        return _need(new_dgram(mem_ctx, ends[0])), _need(new_dgram(mem_ctx, ends[1]))
+        return _both(new_dgram, mem_ctx, *ends)
 
     def listen(
         self,
@@ -337,10 +339,20 @@ class network:
         return None
 
 
-def _need(thing: T | None) -> T:
-    if thing is None:
-        raise MemoryError("a memory limit forbids the socket")
-    return thing
+def _both(
+    make: Callable[[TALLOC_CTX | None, E], T | None], mem_ctx: TALLOC_CTX | None, first: E, second: E
+) -> tuple[T, T]:
+    """Both ends as contexts of *mem_ctx*; MemoryError, and neither, where a limit forbids one."""
+    one = make(mem_ctx, first)
+    two = None if one is None else make(mem_ctx, second)
+    if one is not None and two is not None:
+        return one, two
+    if one is None:
+        first.close()
+    else:
+        talloc_free(one)
+    second.close()
+    raise MemoryError("a memory limit forbids the socket")
 
 
 def _anywhere(address: sockaddr) -> sockaddr:

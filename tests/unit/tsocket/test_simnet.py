@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
-from talloc_py import TALLOC_CTX, talloc_free, talloc_new
+from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_memlimit, talloc_total_blocks
 from tevent import get_errno, tevent_context, tevent_loop_once, tevent_req, tevent_req_poll
 from tevent.testing import simulation
 from tsocket import (
+    tdgram_disconnect_send,
+    tdgram_recvfrom_send,
+    tdgram_sendto_send,
     tstream_context,
     tstream_disconnect_recv,
     tstream_disconnect_send,
+    tstream_inet_tcp_connect_send,
     tstream_monitor_recv,
     tstream_monitor_send,
     tstream_pending_bytes,
@@ -361,6 +365,54 @@ class TestOutages:
             w.write(w.a, b"x")
             assert w.read(w.b, 1)[0] == (1, 0)
             assert world.elapsed_us == 7000
+
+
+class TestMemoryLimits:
+    @pytest.mark.parametrize("kind", ["stream_pair", "dgram_pair"])
+    def test_no_sockets(self, kind: str) -> None:
+        """A pair that there is no memory for leaves no socket, wherever the memory ends."""
+        sizes = []
+        for size in range(1, 600):
+            with simulation(None) as world:
+                net = network(world)
+                owner = talloc_new(world.top)
+                assert talloc_set_memlimit(owner, size) == 0
+                try:
+                    getattr(net, kind)(owner)
+                except MemoryError:
+                    assert (net.sockets, talloc_total_blocks(owner)) == ({}, 1)
+                    sizes.append(size)
+                    continue
+                break
+        assert sizes == list(range(1, len(sizes) + 1))
+        assert len(sizes) > 100
+
+    def test_no_requests(self) -> None:
+        """Operations that there is no memory for are no requests, and the streams go on."""
+        with simulation(None) as world:
+            w = bench(world)
+            _, udp = w.net.dgram_pair(world.top, unix=True)
+            owner = talloc_new(world.top)
+            there = w.net.address(world.top, "10.0.0.2", 53)
+            operations = (
+                lambda: tstream_readv_send(owner, w.ev, w.a, [bytearray(1)]),
+                lambda: tstream_writev_send(owner, w.ev, w.a, [b"x"]),
+                lambda: tstream_monitor_send(owner, w.ev, w.a),
+                lambda: tstream_disconnect_send(owner, w.ev, w.a),
+                lambda: tdgram_recvfrom_send(owner, w.ev, udp),
+                lambda: tdgram_sendto_send(owner, w.ev, udp, b"x", None),
+                lambda: tdgram_disconnect_send(owner, w.ev, udp),
+                lambda: tstream_inet_tcp_connect_send(owner, w.ev, there, there),
+            )
+            for size in range(1, 600, 7):
+                talloc_set_memlimit(owner, size)
+                for start in operations[:6]:
+                    talloc_free(start())
+                talloc_free(operations[7]())
+            for start in operations:
+                talloc_set_memlimit(owner, 1)
+                assert start() is None
+            assert w.write(w.a, b"abc") == (3, 0)
 
 
 class TestLifetimes:
