@@ -40,6 +40,7 @@ LAYERS: Final = (
     layer("signed and sealed streams, by NTLM or Negotiate", "spnego", "gssapi"),
     layer("signed and sealed streams, by Kerberos", "gssapi", "kerberos"),
     layer("named pipes over SMB", "smbprotocol", "smb"),
+    layer("strategies and state machines for tests", "hypothesis", "testing"),
     layer("contexts in a loop of asyncio", "asyncio", ""),
 )
 
