@@ -744,8 +744,7 @@ def receive(req: tevent_req, keep_state: bool = False) -> None:
         if data is not None:
             header = data._talloc_chunk
             if keep_state and header.parent is req._talloc_chunk:
-                req.data = None
-                steal_internal(header.parent, header)
+                steal_internal(header.parent, header)  # and its destructor can still ask for it
             else:
                 try:  # what dies with the state can still see it: a subrequest looks at its parent
                     if header.obj is data:

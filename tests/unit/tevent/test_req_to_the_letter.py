@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from req_kit import Bench, job_state, opened, other_state, silent_aborts
 
-from talloc_py import talloc_set_name_const, talloc_zero
+from talloc_py import talloc_free, talloc_set_destructor, talloc_set_name_const, talloc_zero
 from tevent import req as req_module
 from tevent import (
     tevent_queue_add,
@@ -17,7 +17,9 @@ from tevent import (
     tevent_queue_entry_untrigger,
     tevent_queue_length,
     tevent_queue_stop,
+    tevent_req,
     tevent_req_callback_data,
+    tevent_req_data,
     tevent_req_poll,
     tevent_req_set_callback,
     tevent_req_set_cancel_fn,
@@ -113,3 +115,21 @@ def test_polling_while_the_flow_of_calls_is_looked_at(bench: Bench) -> None:
     finally:
         tevent_thread_call_depth_set_callback(None, None)
     assert "_tevent_loop_once" in flow
+
+
+@pytest.mark.parametrize("levels", [1, 39, 40, 41, 42, 60])
+def test_states_of_nested_requests_see_themselves(bench: Bench, levels: int) -> None:
+    """A destructor of a state can ask for it, from the outermost to the innermost, however many there are."""
+    seen: list[int] = []
+
+    def look(req: tevent_req) -> None:
+        seen.append(tevent_req_data(req, job_state).value)
+
+    req, state = bench.make()
+    first = req
+    for level in range(levels):
+        state.value = level
+        talloc_set_destructor(state, lambda obj, req=req: look(req))
+        req, state = bench.make(state)
+    assert talloc_free(first) == 0
+    assert seen == list(range(levels))
