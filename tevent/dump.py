@@ -166,7 +166,7 @@ def _reasons(req: tevent_req) -> Iterator[str]:
         yield _place_in(queue, req)
     op = req.op
     if op is not None and not _waits_for_its_turn(req):
-        left = getattr(req, "op_left", 0)
+        left = getattr(req, "op_left", 0) if op.name.startswith("struct tstream_") else 0  # else it is something else
         more = f", {left} bytes to come" if left else ""
         yield f"{op.name.removeprefix('struct ').removesuffix('_state')} on {req.op_target!r}{more}"
     timer = None if req.rare is None else req.rare.timer

@@ -21,6 +21,7 @@ from tsocket import (
     tdgram_disconnect_send,
     tdgram_inet_udp_socket,
     tdgram_recvfrom_send,
+    tdgram_sendto_send,
     tsocket_address_inet_from_strings,
     tstream_disconnect_send,
     tstream_read_pdu_blob_send,
@@ -86,11 +87,14 @@ class TestBusy:
         reader: Any = tstream_readv_send(ev, ev, stream, [bytearray(1)])
         dgram = udp(ev)
         receiver: Any = tdgram_recvfrom_send(ev, ev, dgram)
+        _, target = tsocket_address_inet_from_strings(ev, "ip", "127.0.0.1", 9)
+        sender: Any = tdgram_sendto_send(ev, ev, dgram, b"x", target)
         for holder, send in (
             (reader, lambda: tstream_disconnect_send(ev, ev, stream)),
             (reader, lambda: tstream_read_pdu_blob_send(ev, ev, stream, 4, lambda *_: (0, 4), None)),
             (receiver, lambda: tdgram_recvfrom_send(ev, ev, dgram)),
             (receiver, lambda: tdgram_disconnect_send(ev, ev, dgram)),
+            (sender, lambda: tdgram_sendto_send(ev, ev, dgram, b"x", target)),
         ):
             with pytest.warns(diagnostics.DiagnosticWarning, match=re.escape(f"still busy with {holder!r}")):
                 send()
