@@ -825,7 +825,6 @@ def _end_without_receive(req: tevent_req) -> None:
         queue.leave(req)
     if req.op is not None:
         req.op.stop(req)
-    req.status = RECEIVED  # nobody waits for it any more
 
 
 destructor_guards[tevent_req] = guarded_by(_end_without_receive)

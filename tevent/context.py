@@ -546,6 +546,7 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
     fifth less time. Everything is asked again each time, since a handler may change it.
     """
     result = 0
+    header = None if req is None else req._talloc_chunk
     ev.level = 1
     try:
         # Not `while` with a condition: CPython 3.11 never optimises the code of such a loop where its function is
@@ -573,7 +574,8 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
                     wait = ev.wait_us
                 if wait != SERVED:
                     result = second_half(ev, wait)
-            if result != 0 or (req is not None and req.status != _IN_PROGRESS):
+            # Below a destructor of the user's a request dies in the state that it is in.
+            if result != 0 or (req is not None and (req.status != _IN_PROGRESS or header.obj is not req)):  # type: ignore[union-attr]
                 break
     finally:
         ev.level = 0
