@@ -265,7 +265,7 @@ class chats(request_machine):
 MACHINES = {
     "lost wake-up": (takes, "somebody waits beside a letter", ["begin_request", "put"]),
     "reentrancy": (bells, "somebody did not hear", ["begin_request", "begin_request", "ring"]),
-    "EBUSY": (chats, "EBUSY", ["begin_request", "begin_request", "run_until_idle"]),
+    "EBUSY": (chats, "EBUSY", ["begin_request", "begin_request"]),
 }
 
 
