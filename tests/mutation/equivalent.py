@@ -21,6 +21,12 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("after_free", '" and used after that"', "'XX and used after that'"): "There is always a function.",
         ("asked_by", '""', "'XX'"): "The first frame is one of the package's own, and no frame is called so.",
     },
+    "talloc_py/_lazy.py": {
+        ("find", "setattr(sys.modules[package], name, thing)", "pass"): _SLOWER,
+    },
+    "talloc_py/_make.py": {
+        ("new_struct", "0", "1"): "No pool has a size of 0.",
+    },
     "talloc_py/_rare.py": {
         ("pool_take", "pool.end + prefix", "pool.end - prefix"): "A pool, which has a prefix, never gets another size.",
         ("_rebook_member", "needed > here", "needed >= here"): "Equal ones are dealt with before.",
@@ -31,11 +37,28 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("named_tuple._asdict", "True", "False"): "There are as many fields as names.",
         ("named_tuple._replace", "True", "False"): "There are as many fields as names.",
     },
+    "talloc_py/array.py": {
+        ("_resize_buffer", "missing < 0", "missing <= 0"): "Nothing is cut off where nothing is missing.",
+    },
+    "talloc_py/dot.py": {
+        ("ownership_dot", "1", "2"): "Every negative depth is all.",
+    },
+    "talloc_py/names.py": {
+        ("talloc_get_type_abort", "c.obj is ptr", "c.obj is not ptr"): _SLOWER,
+        ("talloc_get_type_abort", "type is not None", "type is None"): _SLOWER,
+    },
+    "talloc_py/pool.py": {
+        ("", "0xFFFFFFFF", "4294967296"): "So many would be too big in any case.",
+    },
     "talloc_py/report.py": {
         ("talloc_full_report_printf", "1", "2"): "Every negative depth is all.",
     },
     "talloc_py/secret.py": {
         ("_wipe", "0", "1"): _ONLY_MINUS_ONE,
+    },
+    "talloc_py/stack.py": {
+        ("_stack.pop", "0", "1"): _ONLY_MINUS_ONE,
+        ("_stack._free_above", "len(self.frames) - 1", "len(self.frames) + 1"): "There is nothing above the last one.",
     },
     "tevent/queue.py": {
         ("_destroy_queue", "0", "1"): _ONLY_MINUS_ONE,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -317,3 +318,69 @@ class TestLoopsOfOwners:
         for _ in range(levels):
             chunk = t.talloc_new(chunk)
         assert t.talloc_find_parent_byname(chunk, "nobody") is None
+
+
+class once(type):
+    """A metaclass that makes instances in its own way."""
+
+    def __call__(cls):
+        return super().__call__()
+
+
+class TestMaking:
+    """Chunks of rare kinds."""
+
+    def test_init_runs_once(self):
+        """Also where a metaclass runs it."""
+
+        class state(t.TALLOC_CTX, metaclass=once):
+            def __init__(self):
+                made.append(self)
+
+        made = []
+        assert t.talloc(None, state) is made[0]
+        assert len(made) == 1
+
+    @pytest.mark.parametrize("kind", [int, foo])
+    def test_a_pooled_object_is_a_pool(self, kind):
+        """Whatever its type: so it cannot be resized."""
+        pool = t.talloc_pooled_object(None, kind, 2, 100)
+        assert t.talloc_realloc(None, pool, kind, 3) is None
+        assert t.talloc_get_size(pool) in (4, 8)
+
+    def test_a_buffer_that_somebody_looks_at(self):
+        """It grows to the size that was asked for, as a new object."""
+        buffer = t.talloc_zero_size(None, 3)
+        with memoryview(buffer):
+            grown = t.talloc_realloc_size(None, buffer, 10)
+        assert grown is not buffer
+        assert (len(grown), t.talloc_get_size(grown)) == (10, 10)
+
+    def test_a_mismatch_of_nothing(self):
+        """There is no object to tell of."""
+        with pytest.raises(t.talloc_abort_error, match=r"name\[NULL\] expected\[struct foo\]$"):
+            t.talloc_get_type_abort(None, foo)
+
+    def test_frames_without_a_name(self, log):
+        """They are called as in C where they go in the wrong order."""
+        outer = t.talloc_stackframe()
+        inner = t.talloc_stackframe()
+        for frame in (outer, inner):
+            t.talloc_set_name_const(frame, None)
+        assert t.talloc_free(outer) == 0
+        assert log[0] == "Freed frame UNNAMED, expected UNNAMED.\n"
+        assert not t.talloc_stackframe_exists()
+
+
+class TestWarnings:
+    """Those of the debug mode."""
+
+    def test_they_have_the_place(self):
+        """The file and line of the program."""
+        frame = sys._getframe()
+        where, line = (frame.f_code, frame.f_lasti), frame.f_lineno
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            diagnostics.warn_at("one", where)
+        assert [(str(one.message), one.filename, one.lineno) for one in seen] == [("one", __file__, line)]
+        assert seen[0].category is diagnostics.DiagnosticWarning
