@@ -54,6 +54,8 @@ def test_a_buffer_may_grow_once_it_is_full(top, loop, unix):
         return 0, None
 
     seen = loop.watch(pdu(loop, top, unix.stream, next_vector), tstream_readv_pdu_recv)
-    unix.peer.send(b"ab")
+    unix.peer.send(b"a")
+    loop.settle()
+    unix.peer.send(b"b")
     loop.until(lambda: seen.calls)
     assert (seen.result, buffer, lengths) == ((2, 0), b"ab!", [2, 3])
