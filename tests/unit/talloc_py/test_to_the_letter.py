@@ -210,6 +210,15 @@ class TestPlaces:
             lambda p: t.talloc_realloc(None, p, int, 50),
             lambda p: t.talloc_realloc_size(None, p, 50),
             lambda p: t.talloc_realloc_fn(None, p, 50),
+            lambda p: t.talloc_strdup_append(p, "x"),
+            lambda p: t.talloc_strdup_append_buffer(p, "x"),
+            lambda p: t.talloc_strndup_append(p, "x", 1),
+            lambda p: t.talloc_strndup_append_buffer(p, "x", 1),
+            lambda p: t.talloc_asprintf_append(p, "x"),
+            lambda p: t.talloc_asprintf_append_buffer(p, "x"),
+            lambda p: t.talloc_vasprintf_append(p, "x", ()),
+            lambda p: t.talloc_vasprintf_append_buffer(p, "x", ()),
+            lambda p: t.talloc_asprintf_addbuf(p, "x"),
         ],
     )
     def test_of_a_realloc(self, log, resize):
