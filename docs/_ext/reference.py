@@ -31,6 +31,9 @@ PACKAGES = ("talloc_py", "tevent", "tsocket")
 # One literal, over one line or several, and nothing else behind "C:".
 PROTOTYPE = re.compile(r"C: ``([^`]+)``\.?")
 
+# Modules of public names that C does not have, and no other page shows.
+OUR_OWN = ("tevent.testing", "tsocket.testing")
+
 annotation_names: set[str] = set()
 
 
@@ -117,6 +120,19 @@ def write_reference(app: Sphinx) -> None:
         if again:
             lines += [*heading("Exported again", "-"), ", ".join(f"`{name}`" for name in again) + ".", ""]
         write(HERE / "api" / f"{package_name}.rst", lines)
+
+
+def write_own(app: Sphinx) -> None:
+    """Write a page of the tools for tests."""
+    lines = heading("Tools for tests", "=")
+    lines += ["What C does not have. :doc:`../testing` is the guide.", ""]
+    for module_name in OUR_OWN:
+        module = importlib.import_module(module_name)
+        lines += [*heading(module_name, "-"), summary(module), "", f".. py:currentmodule:: {module_name}", ""]
+        for name in sorted(module.__all__, key=str.lower):
+            if callable(getattr(module, name)):
+                lines += entry(module, name)
+    write(HERE / "api" / "testing.rst", lines)
 
 
 def write_names(app: Sphinx) -> None:
@@ -214,6 +230,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Hook it all into the build."""
     app.connect("builder-inited", write_reference)
     app.connect("builder-inited", write_names)
+    app.connect("builder-inited", write_own)
     app.connect("autodoc-process-signature", show_types)
     # After the extension that understands the sections of a docstring.
     app.connect("autodoc-process-docstring", show_more, priority=900)
