@@ -134,6 +134,18 @@ class TestWhatIsNoChunkAnyMore:
 class TestTypes:
     """Type arguments."""
 
+    @pytest.mark.parametrize(
+        ("name", "size"),
+        [
+            ("char", 1), ("int8_t", 1), ("uint8_t", 1), ("int16_t", 2), ("uint16_t", 2), ("int32_t", 4),
+            ("uint32_t", 4), ("int64_t", 8), ("uint64_t", 8), ("size_t", 8), ("ssize_t", 8),
+        ],
+    )  # fmt: skip
+    def test_those_of_c(self, name, size):
+        """They have C's names and sizes."""
+        array = t.talloc_array(None, getattr(t, name), 3)
+        assert (t.talloc_get_name(array), t.talloc_get_size(array)) == (name, 3 * size)
+
     def test_none_is_no_type(self):
         """None is refused, also for a chunk without a name."""
         with pytest.raises(TypeError, match=r"^a type argument must be a class or T \| None, not None$"):
