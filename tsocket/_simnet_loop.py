@@ -34,6 +34,8 @@ class simulated_loop(stepped_loop):
         world: The world; waiting moves its clock.
     """
 
+    count: int
+
     def __init__(self, mem_ctx: TALLOC_CTX | None, world: simulation) -> None:
         self.world: simulation = world
         self._idle_s: int = 0
