@@ -8,10 +8,13 @@ import pathlib
 
 import pytest
 
+import tevent
+
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.slow
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: Where the tests have the packages from, installed or not.
+ROOT = pathlib.Path(tevent.__file__).parents[1]
 #: Where the packages are installed pytest knows the plugin by its entry point; it is registered once in any case.
 PLUGIN = ["-p", "no:tsocket", "-p", "tevent._pytest_plugin", "-p", "no:cacheprovider"]
 
