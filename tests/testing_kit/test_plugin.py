@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
+import textwrap
 
 import pytest
 
@@ -249,6 +251,17 @@ def test_entry_point(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch)
     pytester.makepyfile("def test_one(tevent_world):\n    assert tevent_world.active\n")
     others = [f"no:{name}" for name in ("hypothesispytest", "pytest_cov", "randomly", "timeout", "cacheprovider")]
     pytester.runpytest_subprocess(*(word for name in others for word in ("-p", name))).assert_outcomes(passed=1)
+
+
+def test_guide(pytester: pytest.Pytester) -> None:
+    """The tests on the page about testing are found and pass: one of each sort."""
+    page = pathlib.Path(__file__).resolve().parents[2] / "docs" / "testing.rst"
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+    pytester.makepyfile("\n".join(textwrap.dedent(block) for block in blocks))
+    result = pytester.runpytest_subprocess(*PLUGIN, "-v")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines_random(["*::test_answer_or_error PASSED*", "*::TestAsks::*", "*::test_ask PASSED*"])
 
 
 def test_alone(pytester: pytest.Pytester) -> None:
