@@ -30,7 +30,7 @@ from .machines import ending, ownership, together
 
 #: The same examples each time, with the time that a search for a bug may take.
 SEARCH = settings(
-    max_examples=200,
+    max_examples=3000,
     stateful_step_count=8,
     database=None,
     derandomize=True,

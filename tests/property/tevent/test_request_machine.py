@@ -29,10 +29,10 @@ from tevent import (
 )
 from tevent.testing import request_machine, simulation, strategies
 
-#: Enough to find what is planted here, each time.
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+#: Enough to find what is planted here, each time; it ends with the first failure.
 SEARCH = settings(
-    max_examples=300,
+    max_examples=5000,
     stateful_step_count=6,
     database=None,
     derandomize=True,
