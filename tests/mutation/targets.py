@@ -6,7 +6,11 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
+import talloc_py
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+#: Where the packages are: the same folder in a checkout, another where they are installed.
+SOURCES = pathlib.Path(talloc_py.__file__).resolve().parents[1]
 
 
 class Target(NamedTuple):
@@ -20,6 +24,10 @@ def _all(*patterns: str) -> tuple[str, ...]:
     return tuple(sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern)))
 
 
+def _sources(pattern: str) -> tuple[str, ...]:
+    return tuple(sorted(str(path.relative_to(SOURCES)) for path in SOURCES.glob(pattern)))
+
+
 def _examples(*areas: str) -> tuple[str, ...]:
     """The programs of these areas that both the packages and the C libraries carry out."""
     return tuple(f"tests/differential/test_{area}.py::test_example" for area in areas)
@@ -27,7 +35,7 @@ def _examples(*areas: str) -> tuple[str, ...]:
 
 TARGETS: tuple[Target, ...] = (
     Target(
-        _all("talloc_py/*.py"),
+        _sources("talloc_py/*.py"),
         (
             *_examples("tree", "frames"),
             *_all("tests/unit/talloc_py/test_*.py"),
@@ -50,7 +58,7 @@ TARGETS: tuple[Target, ...] = (
         ),
     ),
     Target(
-        _all("tevent/_sim*.py"),
+        _sources("tevent/_sim*.py"),
         (*_all("tests/unit/tevent/test_testing_*.py"), "tests/property/tevent/test_simulation.py"),
     ),
     Target(

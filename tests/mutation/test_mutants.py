@@ -7,7 +7,7 @@ import pytest
 
 from .equivalent import EQUIVALENT
 from .mutants import mutants
-from .targets import ROOT, TARGETS
+from .targets import SOURCES, TARGETS
 
 FILES = [path for target in TARGETS for path in target.files]
 SOURCE = '''
@@ -76,5 +76,5 @@ def test_lines_of_several_lines() -> None:
 def test_reasons(path: str) -> None:
     """What is said to make no difference is in a file that mistakes are made in."""
     assert path in FILES
-    assert (ROOT / path).exists()
+    assert (SOURCES / path).exists()
     assert all(EQUIVALENT[path].values())
