@@ -571,9 +571,7 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
                     fde = ev.fd_hint
                     if req is None and (fde is None or not fde.flags) and not tevent_common_have_events(ev):
                         return 0
-                    # An iteration that ends without anything to do is not seen by anybody, and a wait without an end
-                    # costs a quarter less: 1 % of a PDU's round trip.
-                    wait = -1 if ev.wait_us else 0
+                    wait = ev.wait_us
                 if wait != SERVED:
                     result = second_half(ev, wait)
             # Below a destructor of the user's a request dies in the state that it is in.
