@@ -21,6 +21,7 @@ from tevent import (
     NT_STATUS_OK,
     NTSTATUS,
     STATUS_BUFFER_OVERFLOW,
+    tevent_common_threaded_activate_immediate,
     tevent_context,
     tevent_create_immediate,
     tevent_immediate,
@@ -118,6 +119,10 @@ def _drop(req: tevent_req, req_state: tevent_req_state) -> None:
     if job is not None:
         with job.lock:
             job.wanted = False
+        ev = job.im.event_ctx
+        if job.im.threaded and ev is not None:
+            # The thread has told the loop, which has not noticed yet. Nobody may free an immediate in between.
+            tevent_common_threaded_activate_immediate(ev)
 
 
 def _over(ev: tevent_context, im: tevent_immediate, req: tevent_req) -> None:

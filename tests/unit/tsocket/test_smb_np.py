@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from errno import EIO, ENOTCONN, EPIPE
 from typing import Any
@@ -23,6 +24,7 @@ from tevent import (
     tevent_loop_once,
     tevent_req,
     tevent_req_create,
+    tevent_req_data,
     tevent_req_done,
     tevent_req_is_in_progress,
     tevent_req_poll,
@@ -377,6 +379,30 @@ BIND = bytes.fromhex(
     "c84f324b7016d30112785a47bf6ee18803000000045d888aeb1cc9119fe808002b10486002000000"
 )
 BIND_ACK = 12
+
+
+class TestCallsInThreads:
+    @pytest.mark.parametrize("freed", ["the request", "everything"])
+    def test_freed_when_the_thread_has_told_the_loop(self, freed: str) -> None:
+        """A call whose thread is done may be freed before the loop has noticed."""
+        pytest.importorskip("smbprotocol")
+        from tsocket._smbprotocol import _call_send, smbprotocol_call_state
+
+        top = talloc_new(None)
+        ev = tevent_context_init(top)
+        assert ev is not None
+        req = _call_send(top, ev, lambda: "an answer")
+        assert req is not None
+        for thread in threading.enumerate():
+            if thread.name == "SMB call":
+                thread.join()
+        job = tevent_req_data(req, smbprotocol_call_state).job
+        assert job is not None
+        assert job.im.threaded
+        if freed == "the request":
+            assert talloc_free(req) == 0
+            assert not ev.immediate_events
+        assert talloc_free(top) == 0
 
 
 @pytest.mark.peer
