@@ -5,15 +5,24 @@ from __future__ import annotations
 
 import pytest
 
-from talloc_py import talloc_disable_null_tracking, talloc_set_abort_fn, talloc_set_log_fn
+from talloc_py import (
+    talloc_autofree_context,
+    talloc_disable_null_tracking,
+    talloc_free,
+    talloc_set_abort_fn,
+    talloc_set_log_fn,
+)
 
 
 @pytest.fixture(autouse=True)
 def _hooks_at_rest():
+    # Whoever has asked for the autofree context before leaves it alive, and null tracking would count it.
+    talloc_free(talloc_autofree_context())
     yield
     talloc_set_abort_fn(None)
     talloc_set_log_fn(None)
     talloc_disable_null_tracking()
+    talloc_free(talloc_autofree_context())
 
 
 @pytest.fixture
