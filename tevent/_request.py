@@ -408,13 +408,8 @@ def new_operation(
     """
     parent: Any
     try:
-        # A context that nobody watches is alive.
-        if (
-            type(ev) is not tevent_context
-            or not ev.im_plain
-            or type(target) is not op.target
-            or target._talloc_chunk.obj is not target
-        ):
+        # Only a context has True there, and one that nobody watches is alive.
+        if ev.im_plain is not True or type(target) is not op.target or target._talloc_chunk.obj is not target:
             raise AttributeError
         parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none
         if parent.obj is not mem_ctx or parent.extra is not None:

@@ -554,28 +554,34 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
         while True:
             if not ev.lean or trace.request_watchers:
                 break
-            node = ev.im_first
             second_half = ev.ops.second_half
             if second_half is None or loop_state.signals:
-                if req is None and node is None and not tevent_common_have_events(ev):
+                if req is None and ev.im_first is None and not tevent_common_have_events(ev):
                     return 0
                 result = ev.ops.once(ev)
-            elif node is not None:
-                node.fire()
+                if result != 0:
+                    break
             else:
-                timers = ev.timers
-                if timers.live or timers.front_first is not None:
-                    wait = run_first_timer(ev)
+                node = ev.im_first
+                if node is not None:
+                    node.fire()
                 else:
-                    # The usual answer of tevent_common_have_events() without a call: the event that was seen last time.
-                    fde = ev.fd_hint
-                    if req is None and (fde is None or not fde.flags) and not tevent_common_have_events(ev):
-                        return 0
-                    wait = ev.wait_us
-                if wait != SERVED:
-                    result = second_half(ev, wait)
+                    timers = ev.timers
+                    if timers.live or timers.front_first is not None:
+                        wait = run_first_timer(ev)
+                    else:
+                        # The usual answer of tevent_common_have_events() without a call: the event that was seen last
+                        # time.
+                        fde = ev.fd_hint
+                        if req is None and (fde is None or not fde.flags) and not tevent_common_have_events(ev):
+                            return 0
+                        wait = ev.wait_us
+                    if wait != SERVED:
+                        result = second_half(ev, wait)
+                        if result != 0:
+                            break
             # Below a destructor of the user's a request dies in the state that it is in.
-            if result != 0 or (req is not None and (req.status != _IN_PROGRESS or header.obj is not req)):  # type: ignore[union-attr]
+            if req is not None and (req.status != _IN_PROGRESS or header.obj is not req):  # type: ignore[union-attr]
                 break
     finally:
         ev.level = 0
