@@ -33,7 +33,7 @@ from .backend import tevent_find_ops_byname, tevent_ops
 from .debug import TEVENT_DEBUG_FATAL, TEVENT_DEBUG_WARNING, tevent_debug
 from .errno import get_errno, set_errno
 from .fd import detach_fds, wants_something
-from .immediate import detach_immediates
+from .immediate import detach_immediates, tevent_immediate
 from .timed import SERVED, detach_timers, run_first_timer, timeval
 from .trace import (
     TEVENT_CALL_FLOW_REQ_RESET,
@@ -564,7 +564,19 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
             else:
                 node = ev.im_first
                 if node is not None:
-                    node.fire()
+                    if type(node) is tevent_immediate:
+                        node.fire()
+                    else:
+                        # tevent_req.fire(), spelled out
+                        following = node.im_next
+                        ev.im_first = following
+                        if following is None:
+                            ev.im_last = None
+                        else:
+                            following.im_prev = node.im_next = None
+                        node.im_ev = None
+                        run = node.im_run
+                        run(node)
                 else:
                     timers = ev.timers
                     if timers.live or timers.front_first is not None:

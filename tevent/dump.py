@@ -161,7 +161,7 @@ def _reasons(req: tevent_req) -> Iterator[str]:
         return
     if _waits_for_callback(req):
         yield "the loop, to take its next step"
-    queue = getattr(req, "q_queue", None)
+    queue = req.q_queue
     if queue is not None:
         yield _place_in(queue, req)
     op = req.op
@@ -178,7 +178,7 @@ def _reasons(req: tevent_req) -> Iterator[str]:
 def _waits_for_its_turn(req: tevent_req) -> bool:
     """Whether a queued operation has not been started yet."""
     node: Any = req
-    if getattr(req, "q_queue", None) is None:
+    if req.q_queue is None:
         # Somebody who looks has made it an entry of its own.
         child = req._talloc_chunk.child
         while child is not None and type(child.obj) is not tevent_queue_entry:

@@ -447,24 +447,18 @@ def queue_operation(queue: tevent_queue, req: tevent_req) -> tevent_req | None:
     """
     Let the operation *req* wait for its turn in *queue*, where it is started; at once if the queue is empty.
 
-    Returns *req*; None where *queue* is dead and the abort function returned. Then, and where the start raises, no
-    request remains.
+    It is the head already where `new_operation` has put it there. Returns *req*; None where *queue* is dead and the
+    abort function returned. Then, and where the start raises, no request remains.
     """
     try:
-        if type(queue) is not tevent_queue or queue._talloc_chunk.obj is not queue:
-            if not _is_queue(queue):
-                free_chunk(req._talloc_chunk, req.created)
-                return None
-        if queue.first is None and queue.running and not trace.request_watchers and req.q_ev.im_plain:
-            # The common case in one go: nobody waits, nobody looks.
-            req.q_queue = queue
-            req.q_triggered = True
-            queue.first = req
-            queue.last = req
+        if req.q_queue is not None:
             start: Any = req.op.start  # type: ignore[union-attr]  # it is an operation
             start(req)
-        else:
+        elif _is_queue(queue):
             _enter(queue, req, req.q_ev, True)
+        else:
+            free_chunk(req._talloc_chunk, req.created)
+            return None
     except BaseException:
         free_chunk(req._talloc_chunk, req.created)
         raise

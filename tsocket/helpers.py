@@ -103,11 +103,16 @@ def _pdu_go_on(req: tevent_req, ret: int, vector: Any, at_once: bool) -> int:
         if not req.op_target.transport.start_readv(req, vector, done, at_once):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:
-        err: int = bad.args[0]
-        if err == EINVAL:
-            return EINVAL
-        # What the stream refuses, the PDU hears from the loop.
-        later(req, over, -1, err)
+        return _pdu_refused(req, bad)
+    return _STARTED
+
+
+def _pdu_refused(req: tevent_req, bad: BadVector) -> int:
+    """As `_pdu_go_on`. What the stream refuses, the PDU hears from the loop."""
+    err: int = bad.args[0]
+    if err == EINVAL:
+        return EINVAL
+    later(req, over, -1, err)
     return _STARTED
 
 
@@ -117,11 +122,12 @@ def _pdu_read(req: tevent_req) -> None:
         readv_over(req)
         return
     # What readv_over() does first, spelled out: this runs for each piece of each PDU.
-    req.op_target.read_req = None
+    stream: tstream_context = req.op_target
+    stream.read_req = None
     req.op_vector = None  # the caller may change the size of its buffers now
     req.op_total += req.op_ret
     next_vector = req.op_next
-    ret, vector = next_vector(req.op_target, req.op_private, req)
+    ret, vector = next_vector(stream, req.op_private, req)
     if ret != -1 and not vector and req.op_next is not None:
         req.op_next = None
         req.op_private = None
@@ -136,7 +142,16 @@ def _pdu_read(req: tevent_req) -> None:
             conclude(req, DONE)
         return
     # The rest of a PDU has often arrived together with its head, so look before waiting.
-    err = _pdu_go_on(req, ret, vector, True)
+    if type(vector) is list and ret != -1 and req.op_next is not None:
+        # _pdu_go_on(), spelled out
+        try:
+            if not stream.transport.start_readv(req, vector, _pdu_read, True):
+                later(req, over, -1, ENOMEM)
+            return
+        except BadVector as bad:
+            err = _pdu_refused(req, bad)
+    else:
+        err = _pdu_go_on(req, ret, vector, True)
     if err != _STARTED:
         req.error = err
         conclude(req, USER_ERROR)
@@ -248,13 +263,23 @@ def tstream_readv_pdu_queue_send(
     """
     if not callable(next_vector_fn):
         raise TypeError(f"next_vector_fn must be callable, not {type(next_vector_fn).__name__}")
-    req = new_operation(mem_ctx, ev, stream, READV_PDU_QUEUE)
+    req = new_operation(mem_ctx, ev, stream, READV_PDU_QUEUE, queue)
     if req is None:
         return None
     req.op_next = next_vector_fn
     req.op_private = next_vector_private
     req.op_total = 0
-    return queue_operation(queue, req)
+    if req.q_queue is None:
+        return queue_operation(queue, req)
+    try:  # _start_pdu(), spelled out
+        ret, vector = next_vector_fn(stream, next_vector_private, req)
+        err = _pdu_go_on(req, ret, vector, False)
+        if err != _STARTED:
+            later(req, over, -1 if err else 0, err)
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    return req
 
 
 def _start_pdu(req: tevent_req) -> None:
@@ -292,11 +317,21 @@ def tstream_writev_queue_send(
     """
     if vector is not None and type(queue) is tevent_queue and queue.first is not None:
         check_buffers(vector)  # while the caller can still be told
-    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE)
+    req = new_operation(mem_ctx, ev, stream, WRITEV_QUEUE, queue)
     if req is None:
         return None
     req.op_vector = vector
-    return queue_operation(queue, req)
+    if req.q_queue is None:
+        return queue_operation(queue, req)
+    try:  # _start_writev(), spelled out
+        if not stream.transport.start_writev(req, vector):
+            later(req, over, -1, ENOMEM)
+    except BadVector as bad:
+        later(req, over, -1, bad.args[0])
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    return req
 
 
 def _start_writev(req: tevent_req) -> None:
@@ -338,7 +373,7 @@ def tdgram_sendto_queue_send(
     comes. The request holds its place until it is **freed**. Every error but a wrong type arrives from the loop.
     """
     check_datagram(buf, dst)
-    req = new_operation(mem_ctx, ev, dgram, SENDTO_QUEUE)
+    req = new_operation(mem_ctx, ev, dgram, SENDTO_QUEUE, queue)
     if req is None:
         return None
     req.op_private = (buf, dst)
