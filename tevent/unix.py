@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 
+from ._request import DONE
 from .errno import get_errno
 from .req import (
     TEVENT_REQ_NO_MEMORY,
@@ -37,6 +38,11 @@ def tevent_req_is_unix_error(req: tevent_req) -> tuple[bool, int]:
         ``(False, 0)`` for a request that is done, else True with `ETIMEDOUT` for a timeout, `ENOMEM`, the error of
         `tevent_req_error` cut to a signed 32-bit number, or `EINVAL` for one in progress or received.
     """
+    try:
+        if req.status == DONE and req._talloc_chunk.obj is req and type(req) is tevent_req:
+            return False, 0
+    except AttributeError:  # no request, or a copy of one
+        pass
     failed, state, error = tevent_req_is_error(req)
     if not failed:
         return False, 0

@@ -142,7 +142,7 @@ def _pdu_read(req: tevent_req) -> None:
             conclude(req, DONE)
         return
     # The rest of a PDU has often arrived together with its head, so look before waiting.
-    if type(vector) is list and ret != -1 and req.op_next is not None:
+    if type(vector) is not talloc_list and ret != -1 and req.op_next is not None:
         # _pdu_go_on(), spelled out
         try:
             if not stream.transport.start_readv(req, vector, _pdu_read, True):

@@ -22,6 +22,7 @@ from talloc_py import (
     talloc_set_memlimit,
     talloc_total_blocks,
 )
+from talloc_py.core import caller
 from tevent import (
     TEVENT_REQ_DONE,
     TEVENT_REQ_IN_PROGRESS,
@@ -76,7 +77,7 @@ class Ops:
             self.bench.log.append("stop")
 
     def send(self, mem_ctx: Any = None) -> tevent_req:
-        req = new_request(self.bench.root if mem_ctx is None else mem_ctx)
+        req = new_request(self.bench.root if mem_ctx is None else mem_ctx, caller(1))
         assert req is not None
         req.op = self.kind
         req.op_ev = req.op_target = self.bench.ev
