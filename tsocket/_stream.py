@@ -403,9 +403,18 @@ def readv_over(req: tevent_req) -> None:
     # The stream is free for the next read before anybody hears of this one, and no buffer is held any longer.
     stream.read_req = None
     req.op_vector = None
-    if req.op_ret == -1 and stream.monitor_req is not None:
-        fail_monitor(stream, req.op_err)
-    over(req)
+    if req.op_ret == -1:
+        if stream.monitor_req is not None:
+            fail_monitor(stream, req.op_err)
+        over(req)
+    elif req.rare is None and not trace.request_watchers:
+        # conclude(), spelled out
+        req.status = DONE
+        fn = req.fn
+        if fn is not None:
+            fn(req)
+    else:
+        conclude(req, DONE)
 
 
 def writev_over(req: tevent_req) -> None:

