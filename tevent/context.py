@@ -567,7 +567,7 @@ def loop_unwatched(ev: tevent_context, req: tevent_req | None) -> int:
                     if type(node) is tevent_immediate:
                         node.fire()
                     else:
-                        # tevent_req.fire(), spelled out
+                        # tevent_req.fire(), spelled out: one of the calls that new_operation() speaks of
                         following = node.im_next
                         ev.im_first = following
                         if following is None:

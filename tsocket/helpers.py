@@ -143,7 +143,7 @@ def _pdu_read(req: tevent_req) -> None:
         return
     # The rest of a PDU has often arrived together with its head, so look before waiting.
     if type(vector) is not talloc_list and ret != -1 and req.op_next is not None:
-        # _pdu_go_on(), spelled out
+        # _pdu_go_on(), spelled out, see new_operation()
         try:
             if not stream.transport.start_readv(req, vector, _pdu_read, True):
                 later(req, over, -1, ENOMEM)
@@ -271,7 +271,7 @@ def tstream_readv_pdu_queue_send(
     req.op_total = 0
     if req.q_queue is None:
         return queue_operation(queue, req)
-    try:  # _start_pdu(), spelled out
+    try:  # _start_pdu(), spelled out, see new_operation()
         ret, vector = next_vector_fn(stream, next_vector_private, req)
         err = _pdu_go_on(req, ret, vector, False)
         if err != _STARTED:
@@ -323,7 +323,7 @@ def tstream_writev_queue_send(
     req.op_vector = vector
     if req.q_queue is None:
         return queue_operation(queue, req)
-    try:  # _start_writev(), spelled out
+    try:  # _start_writev(), spelled out, see new_operation()
         if not stream.transport.start_writev(req, vector):
             later(req, over, -1, ENOMEM)
     except BadVector as bad:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tevent import _request
+from tevent import req as requests
 
 from .machine import search
 from .program import Random, generate, replay
@@ -43,7 +43,7 @@ def test_any_program(real: Real) -> None:
 
 def test_a_difference_is_found(real: Real, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that shows a mistake in the packages fails."""
-    monkeypatch.setattr(_request, "notify", lambda req: None)
+    monkeypatch.setattr(requests, "finish_again", lambda req: None)
     difference = replay(AREA, real, lines(EACH["posting"]))
     assert difference is not None
     assert "callback r0 1 1 0 right" in difference.real
