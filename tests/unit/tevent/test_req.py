@@ -27,6 +27,7 @@ from talloc_py import (
     talloc_steal,
     talloc_strdup,
     talloc_total_blocks,
+    talloc_zero,
 )
 from tevent import (
     TEVENT_REQ_DONE,
@@ -107,6 +108,26 @@ class TestCreate:
         assert state.value == 0
         assert talloc_get_name(state) == "struct job_state"
         assert talloc_get_size(state) == 8
+
+    def test_each_state_of_a_class_with_an_init_is_a_chunk_there(self, bench: Bench) -> None:
+        """An ``__init__`` finds itself below the request, the first time and afterwards."""
+
+        class family(TALLOC_CTX):
+            def __init__(self) -> None:
+                self.above = talloc_parent(self)
+
+        for _ in range(3):
+            req, state = tevent_req_create(bench.root, family)
+            assert req is not None
+            assert state.above is req
+            assert tevent_req_data(req, family) is state
+
+    def test_states_that_are_no_structs_are_refused_each_time(self, bench: Bench) -> None:
+        """A type that talloc has met before is no more welcome than one that it has not."""
+        for _ in range(2):
+            assert talloc_zero(bench.root, int) is not None
+            with pytest.raises(TypeError, match="the state's type must be a class derived from TALLOC_CTX, not <class"):
+                tevent_req_create(bench.root, int)  # type: ignore[type-var]
 
     def test_any_chunk_may_own_a_request(self, bench: Bench) -> None:
         """A string chunk is as good an owner as any."""
