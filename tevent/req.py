@@ -450,7 +450,6 @@ def tevent_req_post(req: tevent_req, ev: tevent_context) -> tevent_req:
         plain = (
             type(req) is tevent_req
             and req.rare is None
-            and req.im_ev is None
             and req.status != RECEIVED
             and header.where is None
             and header.destructor is None

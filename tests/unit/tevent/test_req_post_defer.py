@@ -192,11 +192,18 @@ class TestPost:
         assert bench.drain() == 0
         assert bench.take() == []
 
-    def test_posted_in_its_cleanup_of_received(self, bench: Bench) -> None:
-        """In the cleanup for RECEIVED the trigger is gone already."""
+    @pytest.mark.parametrize("done_again", [False, True])
+    def test_posted_in_its_cleanup_of_received(self, bench: Bench, done_again: bool) -> None:
+        """In the cleanup for RECEIVED the trigger is gone already, also if somebody finishes the request once more."""
+
+        def cleanup(req: tevent_req, req_state: object) -> None:
+            if done_again:
+                tevent_req_done(req)
+            tevent_req_post(req, bench.ev)
+
         req, _ = bench.make()
-        tevent_req_set_cleanup_fn(req, lambda req, req_state: bench.log.append(tevent_req_post(req, bench.ev)))
-        with pytest.raises(tevent_abort_error):
+        tevent_req_set_cleanup_fn(req, cleanup)
+        with pytest.raises(tevent_abort_error, match="received"):
             tevent_req_received(req)
 
     def test_posted_while_its_state_goes(self, bench: Bench) -> None:
