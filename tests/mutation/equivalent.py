@@ -73,6 +73,8 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
             "req._talloc_chunk.obj is not req",
         ): _SLOWER,
         ("tevent_req_done", "type(req) is tevent_req", "type(req) is not tevent_req"): _SLOWER,
+        ("tevent_req_post", "req._talloc_chunk.obj is req", "req._talloc_chunk.obj is not req"): _SLOWER,
+        ("tevent_req_post", "req.status != RECEIVED", "req.status == RECEIVED"): _SLOWER,
         ("tevent_req_post", "type(req) is tevent_req", "type(req) is not tevent_req"): _SLOWER,
     },
 }

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import pytest
-from req_kit import Bench, opened, silent_aborts, state_of
+from req_kit import Bench, job_state, opened, silent_aborts, state_of
 
-from talloc_py import talloc_free, talloc_total_blocks
+from talloc_py import TALLOC_CTX, talloc_free, talloc_new, talloc_set_destructor, talloc_total_blocks
 from tevent import (
     TEVENT_REQ_DONE,
     TEVENT_REQ_IN_PROGRESS,
@@ -205,6 +205,38 @@ class TestPost:
         tevent_req_set_cleanup_fn(req, cleanup)
         with pytest.raises(tevent_abort_error, match="received"):
             tevent_req_received(req)
+
+    def test_posted_by_the_destructor_of_its_state(self, bench: Bench) -> None:
+        """A state that is freed by hand takes the trigger along as far as posts are concerned."""
+        req, state = bench.make(name="a")
+
+        def destructor(state: job_state) -> int:
+            with pytest.raises(tevent_abort_error, match="received"):
+                tevent_req_post(req, bench.ev)
+            return 0
+
+        talloc_set_destructor(state, destructor)
+        assert talloc_free(state) == 0
+        assert bench.drain() == 0
+        assert bench.take() == []
+
+    @pytest.mark.parametrize("below", [False, True])
+    def test_posted_by_its_own_destructor(self, bench: Bench, below: bool) -> None:
+        """What is posted by a dying request, or by what dies below it, dies with it."""
+        req, _ = bench.make(name="a")
+        child = talloc_new(req)
+        assert child is not None
+
+        def destructor(_ptr: TALLOC_CTX) -> int:
+            bench.log.append(tevent_req_post(req, bench.ev) is req)
+            return 0
+
+        # The library's own destructor, which ends everything that is on its way, is replaced in both cases.
+        talloc_set_destructor(req, lambda _req: 0)
+        talloc_set_destructor(child if below else req, destructor)
+        assert talloc_free(req) == 0
+        assert bench.drain() == 0
+        assert bench.take() == [True]
 
     def test_posted_while_its_state_goes(self, bench: Bench) -> None:
         """Nor can it be posted from what dies with its state, although it is in another state by then."""
