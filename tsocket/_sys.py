@@ -94,6 +94,7 @@ __all__ = [
     "bind",
     "bytes_readable",
     "close",
+    "close_quietly",
     "connect",
     "create_file",
     "create_socket",
@@ -178,6 +179,14 @@ def socketpair(family: int, kind: int) -> tuple[int, int]:
     return one.detach(), two.detach()
 
 
+def close_quietly(fd: int) -> None:
+    """``close(2)`` where nobody can be told what it says; the descriptor is gone in any case."""
+    try:
+        close(fd)
+    except OSError:
+        pass
+
+
 def above_stdio(fd: int) -> int:
     """
     *fd*, or a duplicate of it that is none of the three standard descriptors; the original is closed then.
@@ -191,7 +200,7 @@ def above_stdio(fd: int) -> int:
 
         return fcntl(fd, F_DUPFD_CLOEXEC, 3)
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def accept(fd: int) -> tuple[int, int, Address]:

@@ -383,7 +383,7 @@ def accept_send(mem_ctx: TALLOC_CTX | None, ev: tevent_context, listen_sock: int
 def _close_accepted(state: accept_state) -> int:
     sock, state.sock = state.sock, -1
     if sock != -1:
-        _sys.close(sock)
+        _sys.close_quietly(sock)
     return 0
 
 

@@ -501,12 +501,12 @@ def _make_socket(
         return -1, None
     err = 0 if peer is None else connect_socket(fd, peer)
     if err:
-        _sys.close(fd)
+        _sys.close_quietly(fd)
         set_errno(err)
         return -1, None
     dgram = _new_bsd_dgram(mem_ctx, fd)
     if dgram is None:
-        _sys.close(fd)
+        _sys.close_quietly(fd)
         return -1, None
     return 0, dgram
 

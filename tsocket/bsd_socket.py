@@ -87,7 +87,7 @@ def open_socket(local: bsd_address, remote: bsd_address | None, kind: int, broad
             raise OSError(EINVAL, "the addresses are of different families")
     except OSError as error:
         # Closing must not hide why it had to be closed.
-        _sys.close(fd)
+        _sys.close_quietly(fd)
         set_errno(errno_of(error))
         return -1
     return fd

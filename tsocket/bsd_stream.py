@@ -107,7 +107,7 @@ class tstream_bsd(TALLOC_CTX):
         fd = getattr(self, "fd", -1)
         if fd != -1:
             self.fd = -1
-            _sys.close(fd)  # first: the warning may be an exception
+            _sys.close_quietly(fd)  # first: the warning may be an exception
             made = location_text(self.stream.created)
             warn(
                 f"unfreed stream on descriptor {fd}, made at {made}: it was dropped without tstream_disconnect_send() "
@@ -511,7 +511,7 @@ def tstream_unix_socketpair(
                 free_chunk(stream1._talloc_chunk, _HERE)
             for fd in fds:
                 if fd != -1:
-                    _sys.close(fd)
+                    _sys.close_quietly(fd)
     return -1, None, None
 
 

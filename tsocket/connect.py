@@ -75,7 +75,7 @@ def _close(state: tstream_bsd_connect_state) -> int:
         state.fde = None
     if state.fd != -1:
         fd, state.fd = state.fd, -1
-        _sys.close(fd)
+        _sys.close_quietly(fd)
     return 0
 
 
@@ -236,5 +236,6 @@ def tstream_unix_connect_recv(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tu
     Returns:
         ``(0, 0, stream)``, the stream owned by *mem_ctx*, or ``(-1, errno, None)``.
     """
-    ret, err, stream, _ = _connect_recv(req, mem_ctx)
+    ret, err, stream, local = _connect_recv(req, mem_ctx)
+    talloc_free(local)
     return ret, err, stream

@@ -40,8 +40,9 @@ from tevent import (
 )
 from tevent.testing import check_clean, stock, take_stock
 
-#: What each call fails with in its turn...
-ERRNOS = (EAGAIN, EINTR, ENOMEM, ENOBUFS, EIO, ECONNRESET, EINPROGRESS)
+#: What each call fails with in its turn; EINPROGRESS is what only these may say...
+ERRNOS = (EAGAIN, EINTR, ENOMEM, ENOBUFS, EIO, ECONNRESET)
+GOES_ON = ("connect", "read", "write")
 #: ... and what a call and all of its kind behind it fail with.
 LASTING_ERRNO = EIO
 #: After which errnos a transfer is tried again.
@@ -102,6 +103,8 @@ class stage:
     moves: Iterator[object] = field(default_factory=lambda: iter(()))
     #: The sockets of the other side.
     peers: list[socket.socket] = field(default_factory=list)
+    #: Which calls fail.
+    plan: failure | None = None
     #: Whatever else an act keeps.
     more: Any = None
 
@@ -132,6 +135,8 @@ class act:
         verdicts: What failing calls come to, by kind; also what is in `VERDICTS`.
 
         cancels: Whether it can be cancelled.
+
+        after: Called when the request is gone, to look at what it only borrowed.
     """
 
     scene: Callable[[stage], None]
@@ -139,6 +144,7 @@ class act:
     finish: Callable[[stage, tevent_req], int]
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
     cancels: bool = False
+    after: Callable[[stage], None] | None = None
 
 
 @dataclass
@@ -152,6 +158,25 @@ class case:
     allowed: frozenset[int] | None = frozenset((0,))
     ends: bool = True
     keep: bool = False
+
+
+@contextlib.contextmanager
+def watched(name: str) -> Iterator[None]:
+    """Whatever goes wrong in the block is an AssertionError that begins with *name*; nothing may be left behind."""
+    unraised: list[object] = []
+    hook, sys.unraisablehook = sys.unraisablehook, lambda args: unraised.append(args.exc_value)
+    talloc_enable_null_tracking_no_autofree()
+    try:
+        before = take_stock()
+        yield
+        check_clean(before, take_stock())
+        assert not unraised, f"an exception that nobody could hear: {unraised[0]!r}"
+    except Exception as error:
+        told = str(error) if type(error) is AssertionError else f"{type(error).__name__}: {error}"
+        raise AssertionError(f"{name}: {told}") from error
+    finally:
+        sys.unraisablehook = hook
+        talloc_disable_null_tracking()
 
 
 class run:
@@ -170,36 +195,21 @@ class run:
         self.req: tevent_req
 
     def play(self) -> run:
-        """Do it; AssertionError for what is wrong, with the name of the case."""
-        unraised: list[object] = []
-        hook, sys.unraisablehook = sys.unraisablehook, lambda args: unraised.append(args.exc_value)
-        talloc_enable_null_tracking_no_autofree()
-        try:
-            with self.calls:
-                self._play()
-            assert not unraised, f"an exception that nobody could hear: {unraised[0]!r}"
-        except Exception as error:
-            told = str(error) if type(error) is AssertionError else f"{type(error).__name__}: {error}"
-            raise AssertionError(f"{self.case.name}: {told}") from error
-        finally:
-            sys.unraisablehook = hook
-            talloc_disable_null_tracking()
-        return self
-
-    def _play(self) -> None:
-        first = take_stock()
-        with self._staged():
+        """Do it."""
+        with watched(self.case.name), self.calls, self._staged():
             self.act.scene(self.stage)
             before = self.stage.stock()
             self.calls.counting = True
             self._perform()
+            if self.act.after is not None:
+                self.act.after(self.stage)
             if not self.ev_gone:
                 self.settle()
                 self._check_loop()
                 check_clean(before, self.stage.stock())
             talloc_free(self.stage.mem_ctx)
             self.calls.counting = False
-        check_clean(first, take_stock())
+        return self
 
     @contextlib.contextmanager
     def _staged(self) -> Iterator[None]:
@@ -208,7 +218,7 @@ class run:
         assert mem_ctx is not None
         assert owner is not None
         assert ev is not None
-        self.stage = stage(mem_ctx, ev, owner)
+        self.stage = stage(mem_ctx, ev, owner, plan=self.case.plan)
         tevent_context_set_wait_timeout(ev, 0)
         try:
             yield
@@ -243,10 +253,7 @@ class run:
         assert not self.gone, "called back after it was freed"
         assert self.ended is None, "called back once more"
         self.ended = self.act.finish(self.stage, req)
-        allowed = self.case.allowed
-        assert allowed is None or self.ended in allowed, (
-            f"ended with {error_name(self.ended)}, not with {' or '.join(map(error_name, sorted(allowed)))}"
-        )
+        check_end(self.ended, self.case.allowed)
         if not self.case.keep:
             self.free_request()
 
@@ -327,7 +334,8 @@ class run:
 
     def cancel(self) -> None:
         """Cancel the request."""
-        assert tevent_req_cancel(self.req) in (False, self.act.cancels)
+        answer = tevent_req_cancel(self.req)
+        assert self.act.cancels or not answer, "it was cancelled"
 
     def time_out(self) -> None:
         """Let the request have no time left."""
@@ -344,7 +352,13 @@ def error_name(err: int) -> str:
     return "success" if err == 0 else os.strerror(err)
 
 
-# -- the sweep --------------------------------------------------------------------------------------------------------
+def check_end(err: int, allowed: frozenset[int] | None) -> None:
+    """Whether something may end with *err*."""
+    if allowed is not None and err not in allowed:
+        raise AssertionError(f"ended with {error_name(err)}, not {' or '.join(map(error_name, sorted(allowed)))}")
+
+
+# -- the sweeps -------------------------------------------------------------------------------------------------------
 
 
 def sweep_bsd(play: act) -> list[str]:
@@ -365,6 +379,7 @@ def at_each_step(base: run) -> Iterator[case]:
     """Everything that can be done to a request from outside, before each of its turns."""
     for step in range(base.turns):
         yield case(f"free at step {step}", step, run.free_request)
+        yield case(f"free at step {step}, close(2) fails", step, run.free_request, failure(-1, EIO, closes=True))
         yield case(f"free the owner at step {step}", step, run.free_owner)
         yield case(f"free the context at step {step}", step, run.free_context)
         yield case(f"cancel at step {step}", step, run.cancel, allowed=frozenset((0, ECANCELED)))
@@ -377,10 +392,43 @@ def at_each_step(base: run) -> Iterator[case]:
 
 def at_each_call(play: act, made: list[str]) -> Iterator[case]:
     """Each call fails with each errno."""
+    return (case(name, plan=plan, allowed=allowed) for name, plan, allowed in failures(made, play.verdicts))
+
+
+def failures(
+    made: list[str], verdicts: Mapping[str, Verdict]
+) -> Iterator[tuple[str, failure, frozenset[int] | None]]:
+    """The name of each failure of each call, and what the whole may end with."""
     for number, kind in enumerate(made):
-        verdict = {**VERDICTS, **play.verdicts}.get(kind, exact)
-        for err in ERRNOS:
-            name = f"{error_name(err)} at call {number} ({kind})"
-            yield case(name, plan=failure(number, err), allowed=verdict(err))
-        name = f"{error_name(LASTING_ERRNO)} from call {number} on ({kind})"
-        yield case(name, plan=failure(number, LASTING_ERRNO, True), allowed=verdict(LASTING_ERRNO))
+        verdict = {**VERDICTS, **verdicts}.get(kind, exact)
+        for err in (*ERRNOS, EINPROGRESS) if kind in GOES_ON else ERRNOS:
+            yield f"{error_name(err)} at call {number} ({kind})", failure(number, err), verdict(err)
+        err = LASTING_ERRNO
+        name = f"{error_name(err)} from call {number} on ({kind})"
+        yield name, failure(number, err, ever_after=True), verdict(err)
+        if kind != "close":
+            yield f"{name}, close(2) fails", failure(number, err, closes=True), verdict(err)
+
+
+def sweep_calls(make: Callable[[TALLOC_CTX], int], verdicts: Mapping[str, Verdict]) -> list[str]:
+    """Let each system call of a function fail that is no request: it makes things below its argument, or has errno."""
+    names: list[str] = []
+    made = _call("undisturbed", make, None, frozenset((0,)))
+    for name, plan, allowed in failures(made, verdicts):
+        _call(name, make, plan, allowed)
+        names.append(name)
+    return names
+
+
+def _call(
+    name: str, make: Callable[[TALLOC_CTX], int], plan: failure | None, allowed: frozenset[int] | None
+) -> list[str]:
+    with watched(name), system_calls(plan) as calls:
+        mem_ctx = talloc_new(None)
+        assert mem_ctx is not None
+        calls.counting = True
+        try:
+            check_end(make(mem_ctx), allowed)
+        finally:
+            talloc_free(mem_ctx)
+    return calls.made

@@ -51,28 +51,29 @@ _WITH_EVENTS = (_async, bsd_dgram, bsd_stream, connect)
 
 class failure:
     """
-    Which call fails, and how.
+    Which calls fail, and with what.
 
     Args:
-        number: The call with this number is the first that fails.
+        number: The call with this number is the first that fails; -1: none.
 
         err: The errno.
 
         ever_after: Whether all later calls of the same kind fail too.
+
+        closes: Whether each ``close(2)`` fails besides.
     """
 
-    def __init__(self, number: int, err: int, ever_after: bool = False) -> None:
+    def __init__(self, number: int, err: int, ever_after: bool = False, closes: bool = False) -> None:
         self.number = number
         self.err = err
         self.ever_after = ever_after
-        self.kind: str | None = None
+        self.failed = {"close"} if closes else set[str]()
 
     def answer(self, number: int, kind: str) -> int:
         """The errno of this call; 0 for one that is made."""
-        if number == self.number:
-            self.kind = kind
-            return self.err
-        return self.err if self.ever_after and kind == self.kind else 0
+        if number == self.number and self.ever_after:
+            self.failed.add(kind)
+        return self.err if number == self.number or kind in self.failed else 0
 
 
 class system_calls:
