@@ -300,12 +300,19 @@ def bytes_readable(fd: int) -> int:
 
 
 def poll(fd: int, events: int) -> int:
-    """``poll(2)`` without waiting: which of *events* hold for *fd*, with errors; 0 for a negative *fd*."""
+    """
+    ``poll(2)`` without waiting: which of *events* hold for *fd*, with errors; 0 for a negative *fd*.
+
+    POLLNVAL also where the system call fails, as it does for lack of memory or when no descriptor at all is allowed.
+    """
     if fd < 0:
         return 0
     poller = select.poll()
     poller.register(fd, events)
-    ready = poller.poll(0)
+    try:
+        ready = poller.poll(0)
+    except OSError:
+        return POLLNVAL
     return ready[0][1] if ready else 0
 
 

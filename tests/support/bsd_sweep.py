@@ -395,9 +395,7 @@ def at_each_call(play: act, made: list[str]) -> Iterator[case]:
     return (case(name, plan=plan, allowed=allowed) for name, plan, allowed in failures(made, play.verdicts))
 
 
-def failures(
-    made: list[str], verdicts: Mapping[str, Verdict]
-) -> Iterator[tuple[str, failure, frozenset[int] | None]]:
+def failures(made: list[str], verdicts: Mapping[str, Verdict]) -> Iterator[tuple[str, failure, frozenset[int] | None]]:
     """The name of each failure of each call, and what the whole may end with."""
     for number, kind in enumerate(made):
         verdict = {**VERDICTS, **verdicts}.get(kind, exact)

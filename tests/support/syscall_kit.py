@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from errno import EINPROGRESS
 from select import POLLNVAL
-from typing import Any
+from typing import Any, Self
 
 from tsocket import _async, _sys, bsd_dgram, bsd_stream, connect
 
@@ -86,7 +86,7 @@ class system_calls:
         self._inside = False
         self._saved: list[tuple[Any, str, Any]] = []
 
-    def __enter__(self) -> system_calls:
+    def __enter__(self) -> Self:
         for name, kind in CALLS.items():
             self._replace(_sys, name, kind)
         for module in _WITH_EVENTS:

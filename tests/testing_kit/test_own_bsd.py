@@ -16,7 +16,7 @@ from errno import ECONNRESET, ENOMEM, EPIPE
 from typing import Any
 
 import pytest
-from bsd_sweep import NOTHING, act, anything, exact, harmless, retried, stage, sweep_bsd
+from bsd_sweep import NOTHING, act, anything, exact, stage, sweep_bsd
 from stream_kit import LengthPrefixed, tcp_sockets
 
 from talloc_py import talloc_free

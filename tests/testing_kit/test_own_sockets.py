@@ -180,9 +180,7 @@ def stream_ends(on: stage) -> None:
     on.more = on.peer(peer), on.peer(mine), tevent_queue_create(on.mem_ctx, "writes")
 
 
-def waits(
-    send: Callable[..., tevent_req | None], *args: Any
-) -> Callable[[stage], tevent_req | None]:
+def waits(send: Callable[..., tevent_req | None], *args: Any) -> Callable[[stage], tevent_req | None]:
     """The start of a request on the second socket of `stream_ends`."""
     return lambda on: send(on.owner, on.ev, on.more[1].fileno(), *args)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import socket
-from errno import EAGAIN, EINVAL, ENOMEM, ENOTSOCK
+from errno import EAGAIN, EINVAL, EIO, ENOMEM, ENOTSOCK
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,6 +168,23 @@ class TestEnds:
             assert open_fds() == before + 1
             how(req)
             assert open_fds() == before
+            assert client.recv(1) == b""
+
+    def test_connection_that_nobody_received_and_close_fails(
+        self, top: TALLOC_CTX, loop: Loop, server: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The request goes without a word; an exception in its destructor would be reported, and fail this."""
+        from tsocket import _sys
+
+        def close(fd: int) -> None:
+            os.close(fd)
+            raise OSError(EIO, "what was written is lost")
+
+        monkeypatch.setattr(_sys, "close", close)
+        with socket.create_connection(server.getsockname()) as client:
+            req = accept(loop, top, server)
+            loop.until(lambda: not tevent_req_is_in_progress(req))
+            assert talloc_free(req) == 0
             assert client.recv(1) == b""
 
     def test_free_in_progress(self, top: TALLOC_CTX, loop: Loop, server: socket.socket) -> None:

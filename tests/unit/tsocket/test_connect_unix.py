@@ -8,6 +8,7 @@ import socket
 from errno import EADDRINUSE, EAGAIN, ECONNREFUSED, EINVAL, ENOENT, EPROTOTYPE
 
 import pytest
+from req_kit import children
 from stream_kit import open_fds, opened_by, write_now
 
 from talloc_py import TALLOC_CTX, talloc_abort_error, talloc_free, talloc_new, talloc_parent
@@ -83,6 +84,14 @@ class TestSuccess:
         assert tstream_unix_connect_recv(req, top)[:2] == (0, 0)
         assert loop.settle() == 0
         assert seen.calls == 0
+
+    def test_its_owner_gets_the_stream_and_nothing_else(self, top, loop, listener, remote):
+        """The own address, for which nobody asks, goes with the request."""
+        owner = talloc_new(top)
+        req = connect(loop, top, path_address(top, ""), remote)
+        _, _, stream = tstream_unix_connect_recv(req, owner)
+        assert talloc_parent(stream) is owner
+        assert children(owner) == ["struct tstream_context"]
 
     def test_a_local_path_is_bound_and_stays_on_disk(self, top, loop, listener, remote, tmp_path):
         """The peer sees the path; freeing the stream does not remove it."""

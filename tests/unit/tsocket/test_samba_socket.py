@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import struct
@@ -174,6 +175,19 @@ def test_not_open() -> None:
     os.close(writer)
     assert samba_socket_poll_error(reader) == select.POLLNVAL
     assert result(samba_socket_poll_or_sock_error, reader) == (-1, EBADF)
+
+
+def test_poll_fails(pair: tuple[socket.socket, socket.socket]) -> None:
+    """What cannot be asked counts as a descriptor that is not open; its error is asked for all the same."""
+    fd = pair[0].fileno()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # poll(2) takes no more descriptors than the process may have.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        found = samba_socket_poll_error(fd), result(samba_socket_poll_or_sock_error, fd)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found == (select.POLLNVAL, (-1, EPIPE))
 
 
 @pytest.mark.parametrize("fn", [samba_socket_poll_error, samba_socket_sock_error, samba_socket_poll_or_sock_error])
