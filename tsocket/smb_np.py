@@ -34,12 +34,14 @@ from tevent import (
     tevent_req_callback_data,
     tevent_req_create,
     tevent_req_data,
+    tevent_req_defer_callback,
     tevent_req_done,
     tevent_req_error,
     tevent_req_is_in_progress,
     tevent_req_is_nterror,
     tevent_req_nomem,
     tevent_req_nterror,
+    tevent_req_oom,
     tevent_req_post,
     tevent_req_received,
     tevent_req_set_callback,
@@ -547,6 +549,11 @@ def _transact(read_req: tevent_req) -> None:
     """Both halves are there: one call for them."""
     state = tevent_req_data(read_req, smbXcli_np_op)
     pipe = state.pipe
+    immediate = tevent_create_immediate(state)
+    if immediate is None:
+        _no_memory_for_both(pipe)
+        return
+    state.immediate = immediate
     subreq = pipe.conn.ioctl_send(
         state,
         state.ev,
@@ -561,8 +568,18 @@ def _transact(read_req: tevent_req) -> None:
         None,
         1,
     )
-    if not tevent_req_nomem(subreq, read_req):
+    if subreq is None:
+        _no_memory_for_both(pipe)
+    else:
         tevent_req_set_callback(subreq, _transacted, read_req)
+
+
+def _no_memory_for_both(pipe: tstream_smbXcli_np) -> None:
+    """There will be no call. One half may be inside its ``_send``, so both hear of it from the loop."""
+    for req in (pipe.trans_write, pipe.trans_read):
+        if req is not None:
+            tevent_req_defer_callback(req, tevent_req_data(req, smbXcli_np_op).ev)
+            tevent_req_oom(req)
 
 
 def _transacted(subreq: tevent_req) -> None:
@@ -576,21 +593,17 @@ def _transacted(subreq: tevent_req) -> None:
     pipe.trans_read = None
     write_req, pipe.trans_write = pipe.trans_write, None
     err = _judge(pipe, status, data)
-    immediate = tevent_create_immediate(state)
-    if tevent_req_nomem(immediate, req):
-        return
-    state.immediate = immediate
     if err:
         state.size = err
         close = pipe.close_send(pipe.tcon, state.ev, pipe.timeout) if pipe.connected else None
         pipe.open = False
         if close is not None:
             tevent_req_set_callback(close, _close_forgotten, None)
-        tevent_schedule_immediate(immediate, state.ev, _read_failed, req)
+        tevent_schedule_immediate(state.immediate, state.ev, _read_failed, req)
         if write_req is not None:
             tevent_req_error(write_req, err)
         return
-    tevent_schedule_immediate(immediate, state.ev, _read_goes_on, req)
+    tevent_schedule_immediate(state.immediate, state.ev, _read_goes_on, req)
     if write_req is not None:
         write_state = tevent_req_data(write_req, smbXcli_np_op)
         write_state.ret += write_state.size

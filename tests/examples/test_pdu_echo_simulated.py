@@ -2,8 +2,8 @@
 """
 The server of the echo example in a simulated network, put through all sweeps.
 
-It accepts descriptors, which a simulated network has none of: `door` gives it one for each connection, open and good for
-nothing but being closed, and the stream for it where the example makes a stream of a descriptor.
+It accepts descriptors, which a simulated network has none of: `door` gives it one for each connection, good for nothing
+but being closed, and the stream for it where the example makes a stream of a descriptor.
 """
 
 from __future__ import annotations
