@@ -30,7 +30,7 @@ from tevent import (
     tevent_req_set_cleanup_fn,
     tevent_wakeup_send,
 )
-from tevent.testing import simulation, sweep, sweep_errors
+from tevent.testing import check_clean, simulation, sweep, sweep_errors, take_stock
 from tsocket import (
     tsocket_address_inet_from_strings,
     tstream_context,
@@ -232,6 +232,18 @@ def test_a_connection_that_fails_does_not_harm_the_others(server: stand) -> None
     assert len(result.operations) > 5
     assert {tuple(each.got for each in clients[1:]) for clients in server.runs} == {tuple(ANSWERS[1:])}
     assert server.ends == []
+
+
+def test_nothing_is_left_of_a_client(server: stand) -> None:
+    """When all clients have left the server is what it was before the first came."""
+    with simulation() as world:
+        ev = world.context()
+        world.scene = server.scene(world, ev, world.top)
+        req = server.start(world, ev, world.top)
+        before = take_stock(req, ev=ev)
+        world.run()
+        assert [each.got for each in server.runs[0]] == ANSWERS
+        check_clean(before, take_stock(req, ev=ev))
 
 
 def test_no_more_descriptors(server: stand) -> None:

@@ -149,7 +149,7 @@ class act:
 
 @dataclass
 class case:
-    """How a run is disturbed, and what the request may end with: errnos, or None for any; *ends*: it must end."""
+    """How a run is disturbed, and what the request may end with: errnos, or None for any; `ends`: it must end."""
 
     name: str
     step: int = -1
@@ -157,7 +157,9 @@ class case:
     plan: failure | None = None
     allowed: frozenset[int] | None = frozenset((0,))
     ends: bool = True
+    #: Whether the callback leaves the request for later, and whether it receives it at all.
     keep: bool = False
+    receives: bool = True
 
 
 @contextlib.contextmanager
@@ -190,7 +192,9 @@ class run:
         self.disturbed = False
         self.gone = False
         self.ev_gone = False
-        self.calls = system_calls(this.plan)
+        #: What must not stop what is going on, but is wrong.
+        self.problem = ""
+        self.calls = system_calls(this.plan, self._closing)
         self.stage: stage
         self.req: tevent_req
 
@@ -209,6 +213,7 @@ class run:
                 check_clean(before, self.stage.stock())
             talloc_free(self.stage.mem_ctx)
             self.calls.counting = False
+            assert not self.problem, self.problem
         return self
 
     @contextlib.contextmanager
@@ -252,6 +257,10 @@ class run:
     def _called(self, req: tevent_req) -> None:
         assert not self.gone, "called back after it was freed"
         assert self.ended is None, "called back once more"
+        if not self.case.receives:
+            self.ended = 0
+            self.free_request()
+            return
         self.ended = self.act.finish(self.stage, req)
         check_end(self.ended, self.case.allowed)
         if not self.case.keep:
@@ -303,6 +312,11 @@ class run:
             pass
         talloc_free(owner)
         assert ran == ["immediate", "timer"], f"of an immediate and a timer the loop ran {ran}"
+
+    def _closing(self, fd: int) -> None:
+        """A descriptor is about to be closed: its number may be used again at once."""
+        if any(fde.fd == fd for fde in self.stage.ev.fd_events):
+            self.problem = f"descriptor {fd} was closed while it was still watched"
 
     # -- disturbances -------------------------------------------------------------------------------------------------
 
@@ -365,7 +379,8 @@ def sweep_bsd(play: act) -> list[str]:
     """Play *play* undisturbed and then in all cases; gives their names."""
     base = run(play, case("undisturbed", keep=True)).play()
     assert base.ended == 0, "the act does not go as planned"
-    cases = [*at_each_step(base), *at_each_call(play, base.calls.made)]
+    unreceived = case("freed instead of received", receives=False)
+    cases = [unreceived, *at_each_step(base), *at_each_call(play, base.calls.made)]
     gc.freeze()  # looking for what was not closed is quicker so
     try:
         for each in cases:

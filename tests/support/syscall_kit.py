@@ -77,10 +77,15 @@ class failure:
 
 
 class system_calls:
-    """While it is entered, the system calls of tsocket are noted in `made`, from when `counting` is set."""
+    """
+    While it is entered, the system calls of tsocket are noted in `made`, from when `counting` is set.
 
-    def __init__(self, plan: failure | None = None) -> None:
+    *closing* is called with each descriptor before it is closed.
+    """
+
+    def __init__(self, plan: failure | None = None, closing: Callable[[int], object] = bool) -> None:
         self.plan = plan
+        self.closing = closing
         self.made: list[str] = []
         self.counting = False
         self._inside = False
@@ -107,6 +112,8 @@ class system_calls:
         """Make a call, or let it fail."""
         if self._inside:
             return real(*args)
+        if kind == "close":
+            self.closing(args[0])
         err = 0
         if self.counting:
             err = 0 if self.plan is None else self.plan.answer(len(self.made), kind)

@@ -20,7 +20,7 @@ from bsd_sweep import NOTHING, act, anything, exact, stage, sweep_bsd
 from stream_kit import LengthPrefixed, tcp_sockets
 
 from talloc_py import talloc_free
-from tevent import tevent_queue_create, tevent_req, tevent_req_set_callback
+from tevent import tevent_queue_create, tevent_req, tevent_req_poll, tevent_req_set_callback
 from tsocket import (
     tstream_bsd_existing_socket,
     tstream_bsd_optimize_readv,
@@ -197,10 +197,19 @@ class TestTransfers:
 
     @OVER
     def test_disconnect(self, kind: str) -> None:
-        """A disconnect; what close(2) says is its result."""
+        """A disconnect, when there was a read before; what close(2) says is its result."""
+
+        def scene(on: stage) -> None:
+            stream_scene(kind, sends(b"x"))(on)
+            req = tstream_readv_send(on.owner, on.ev, on.target, [bytearray(1)])
+            assert req is not None
+            next(on.moves)
+            assert tevent_req_poll(req, on.ev)
+            talloc_free(req)
+
         sweep_bsd(
             act(
-                stream_scene(kind, sends()),
+                scene,
                 lambda on: tstream_disconnect_send(on.owner, on.ev, on.target),
                 lambda on, req: received(*tstream_disconnect_recv(req), 0),
                 {"close": exact},

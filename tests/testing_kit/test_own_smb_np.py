@@ -32,7 +32,7 @@ from tevent import (
     tevent_req_set_callback,
     tevent_req_set_cleanup_fn,
 )
-from tevent.testing import simulation, sweep, sweep_result
+from tevent.testing import simulation, sweep, sweep_free, sweep_free_parent, sweep_result, sweep_timeout
 from tsocket import (
     smbXcli_conn,
     tstream_context,
@@ -78,6 +78,8 @@ class fake_server(smbXcli_conn):
     #: Which calls were made.
     calls: list[str]
     status: NTSTATUS
+    #: Whether the pipe has been closed, and not only told to be.
+    closed: bool
 
     def is_connected(self) -> bool:
         return self.alive
@@ -131,7 +133,11 @@ class fake_server(smbXcli_conn):
         return self.begin("create", mem_ctx, lambda: (1, 2), (0, 0))
 
     def close_send(self, mem_ctx: TALLOC_CTX, *_args: Any) -> tevent_req | None:
-        return self.begin("close", mem_ctx, lambda: (), ())
+        def good() -> tuple[()]:
+            self.closed = True
+            return ()
+
+        return self.begin("close", mem_ctx, good, ())
 
     def read_send(self, mem_ctx: TALLOC_CTX, *args: Any) -> tevent_req | None:
         return self.begin("read", mem_ctx, lambda: self.next_piece(args[4]), (None,))
@@ -192,6 +198,7 @@ def serving(world: simulation, ev: tevent_context, says: list[bytes]) -> fake_se
     assert tcon is not None
     server.world, server.ev, server.session, server.tcon = world, ev, talloc_new(ev), tcon
     server.alive, server.says, server.heard, server.calls = True, says, b"", []
+    server.closed = False
     return server
 
 
@@ -317,6 +324,21 @@ class TestOperations:
             recv=tstream_disconnect_recv,
         )
         assert calls_of(result) == ["close"]
+
+    @pytest.mark.parametrize("kind", [sweep_free, sweep_free_parent, sweep_timeout])
+    def test_disconnect_that_nobody_waits_for(self, kind: Any) -> None:
+        """The server hears of the close all the same."""
+        scenes: list[scene] = []
+
+        def begin(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> scene:
+            scenes.append(scene(world, ev, mem_ctx))
+            return scenes[-1]
+
+        def start(world: simulation, ev: tevent_context, mem_ctx: TALLOC_CTX) -> tevent_req | None:
+            return tstream_disconnect_send(mem_ctx, ev, world.scene.stream)
+
+        assert len(kind(start, scene=begin).cases) > 3
+        assert all(each.server.closed for each in scenes)
 
     def test_monitor(self) -> None:
         """A monitor hears of what becomes of a read."""

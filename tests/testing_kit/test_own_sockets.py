@@ -87,6 +87,14 @@ def begun_or_exact(err: int) -> frozenset[int]:
     return frozenset((0 if err == EINPROGRESS else err,))
 
 
+def let_go(on: stage) -> None:
+    """The request has gone: the connection that it made must be there still, and goes by itself."""
+    if on.target is not None:
+        os.fstat(on.target.transport.fd)
+        talloc_free(on.target)
+        on.target = None
+
+
 def quiet_listener(on: stage) -> socket.socket:
     """A TCP socket that listens."""
     sock = socket.socket()
@@ -110,13 +118,12 @@ class TestConnect:
             return tstream_inet_tcp_connect_send(on.owner, on.ev, mine, peer)
 
         def finish(on: stage, req: tevent_req) -> int:
-            ret, err, stream, local = tstream_inet_tcp_connect_recv(req, None)
-            assert (stream is None, local is None) == (ret == -1, ret == -1)
-            talloc_free(stream)
+            ret, err, on.target, local = tstream_inet_tcp_connect_recv(req, on.mem_ctx)
+            assert (on.target is None, local is None) == (ret == -1, ret == -1)
             talloc_free(local)
             return received(ret, err, 0)
 
-        names = sweep_bsd(act(scene, start, finish, {"connect": begun_or_exact}))
+        names = sweep_bsd(act(scene, start, finish, {"connect": begun_or_exact}, after=let_go))
         for kind in ("socket", "dup", "fcntl", "bind", "connect", "fd event", "getsockopt", "getsockname", "close"):
             assert any(f"({kind})" in name for name in names), kind
 
@@ -132,9 +139,8 @@ class TestConnect:
             on.more = unix(on.mem_ctx, str(tmp_path / f"own {next(numbers)}")), unix(on.mem_ctx, listener.getsockname())
 
         def finish(on: stage, req: tevent_req) -> int:
-            ret, err, stream = tstream_unix_connect_recv(req, None)
-            assert (stream is None) == (ret == -1)
-            talloc_free(stream)
+            ret, err, on.target = tstream_unix_connect_recv(req, on.mem_ctx)
+            assert (on.target is None) == (ret == -1)
             return received(ret, err, 0)
 
         names = sweep_bsd(
@@ -143,6 +149,7 @@ class TestConnect:
                 lambda on: tstream_unix_connect_send(on.owner, on.ev, *on.more),
                 finish,
                 {"connect": begun_or_exact},
+                after=let_go,
             )
         )
         assert any("(setsockopt)" in name for name in names)
