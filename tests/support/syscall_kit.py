@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from errno import EINPROGRESS
 from select import POLLNVAL
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, Self
 
 from tsocket import _async, _sys, bsd_dgram, bsd_stream, connect
@@ -20,7 +21,7 @@ from tsocket import _async, _sys, bsd_dgram, bsd_stream, connect
 READS = ("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into")
 WRITES = ("send", "sendto", "sendmsg")
 
-#: The functions of `tsocket._sys` and what a call of each is called here.
+#: The functions of `tsocket._sys` that are counted, and what a call of each is called here.
 CALLS = {
     "above_stdio": "dup",
     "accept": "accept",
@@ -92,8 +93,9 @@ class system_calls:
         self._saved: list[tuple[Any, str, Any]] = []
 
     def __enter__(self) -> Self:
-        for name, kind in CALLS.items():
-            self._replace(_sys, name, kind)
+        for name in _sys.__all__:
+            if isinstance(getattr(_sys, name), (FunctionType, BuiltinFunctionType)):
+                self._replace(_sys, name, CALLS.get(name))
         for module in _WITH_EVENTS:
             if hasattr(module, "tevent_add_fd"):
                 self._replace(module, "tevent_add_fd", "fd event")
@@ -103,10 +105,18 @@ class system_calls:
         while self._saved:
             setattr(*self._saved.pop())
 
-    def _replace(self, where: Any, name: str, kind: str) -> None:
+    def _replace(self, where: Any, name: str, kind: str | None) -> None:
         real = getattr(where, name)
         self._saved.append((where, name, real))
-        setattr(where, name, lambda *args: self.ask(kind, real, args))
+        if kind is None:
+            # Not counted; but what it calls is, and so is what is done with a socket object that it returns.
+            setattr(where, name, lambda *args: self._scripted(real(*args)))
+        else:
+            setattr(where, name, lambda *args: self.ask(kind, real, args))
+
+    def _scripted(self, result: Any) -> Any:
+        plain = type(result) is _socket.socket and not self._inside
+        return scripted_socket.around(self, result) if plain else result
 
     def ask(self, kind: str, real: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """Make a call, or let it fail."""
@@ -123,7 +133,7 @@ class system_calls:
             result = _FAILING.get(kind, _fail)(err, real, args) if err else real(*args)
         finally:
             self._inside = False
-        return scripted_socket.around(self, result) if type(result) is _socket.socket else result
+        return self._scripted(result)
 
 
 class scripted_socket(_socket.socket):

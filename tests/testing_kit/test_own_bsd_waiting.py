@@ -156,7 +156,7 @@ class TestFailedStreams:
     def test_all_end_with_the_first_errno(self, fails: str, now: str, optimize: bool) -> None:
         """Whatever is begun afterwards ends once, with that errno, though the calls would succeed now."""
         plan = failure(-1, EIO)
-        with connected() as wire, system_calls(plan) as calls:
+        with system_calls(plan) as calls, connected() as wire:
             tstream_bsd_optimize_readv(wire.stream, optimize)
             calls.counting = True
             plan.failed.add(fails)
@@ -188,7 +188,7 @@ class TestFailedStreams:
     def test_monitor_of_a_stream_that_fails_quietly(self) -> None:
         """A monitor that waits already hears of it, too."""
         plan = failure(-1, EIO)
-        with connected() as wire, system_calls(plan) as calls:
+        with system_calls(plan) as calls, connected() as wire:
             _, seen = wire.begin("monitor")
             calls.counting = True
             plan.failed.add("write")
