@@ -25,6 +25,7 @@ from talloc_py import TALLOC_CTX, talloc_free, talloc_new
 from tevent import get_errno, tevent_req, tevent_req_is_in_progress
 from tsocket import (
     tstream_bsd_existing_socket,
+    tstream_bsd_fail_readv_first_error,
     tstream_bsd_optimize_readv,
     tstream_context,
     tstream_monitor_recv,
@@ -111,16 +112,16 @@ NOW: dict[str, Callable[[socket.socket], object]] = {
 
 class TestBroken:
     @pytest.mark.parametrize("end", ENDS)
-    @pytest.mark.parametrize("first", ["", "stream error"])
-    def test_freed_in_each_others_callbacks(self, end: str, first: str) -> None:
+    @pytest.mark.parametrize("state", ["sound", "failed", "to fail first"])
+    def test_freed_in_each_others_callbacks(self, end: str, state: str) -> None:
         """Whoever is freed in the callback of another is never called; all others are called once, with an error."""
         for who in OPERATIONS:
             for victim in (*OPERATIONS, "stream", "everything"):
                 with connected(f"{who} frees {victim}") as wire:
-                    self.freed(wire, who, victim, ENDS[end], bool(first))
+                    self.freed(wire, who, victim, ENDS[end], state)
 
     @staticmethod
-    def freed(wire: pair, who: str, victim: str, end: Callable[[socket.socket], object], failed: bool) -> None:
+    def freed(wire: pair, who: str, victim: str, end: Callable[[socket.socket], object], state: str) -> None:
         """One of the combinations: the callback of *who* frees *victim*."""
         silenced: set[str] = set()
 
@@ -138,7 +139,8 @@ class TestBroken:
         }
         wire.loop.settle()
         assert not any(seen.calls for _, seen in waiting.values())
-        if failed:
+        tstream_bsd_fail_readv_first_error(wire.stream, state == "to fail first")
+        if state == "failed":
             wire.stream.transport.error = EIO  # type: ignore[attr-defined]
         end(wire.peer)
         wire.loop.settle()
