@@ -362,8 +362,12 @@ def create_file(path: str, content: bytes, mode: int) -> None:
 def memory_file(content: bytes) -> int:
     """A descriptor of a file that has no name anywhere."""
     fd = os.memfd_create("tsocket", os.MFD_CLOEXEC)
-    with open(fd, "wb", closefd=False) as file:
-        file.write(content)
+    try:
+        with open(fd, "wb", closefd=False) as file:
+            file.write(content)
+    except OSError:
+        close_quietly(fd)
+        raise
     return fd
 
 

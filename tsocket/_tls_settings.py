@@ -218,7 +218,7 @@ def _load_folder(context: ssl.SSLContext, folder: str) -> int:
     """Trust the certificates in all files of *folder*; what is no certificate is passed over."""
     found = 0
     seen: set[str] = set()
-    for name in sorted(_sys.listdir(folder)):
+    for name in sorted(_entries(folder)):
         path = _sys.realpath(f"{folder}/{name}")
         # A folder of the system has each certificate under two names at least.
         if path in seen or not _sys.isfile(path):
@@ -231,6 +231,14 @@ def _load_folder(context: ssl.SSLContext, folder: str) -> int:
     return found
 
 
+def _entries(folder: str) -> list[str]:
+    """The names of what is in *folder*."""
+    try:
+        return _sys.listdir(folder)
+    except OSError as error:
+        raise Unusable(f"{folder}: {error}") from error
+
+
 def _load_system(context: ssl.SSLContext) -> int:
     """Trust what the system trusts; returns how many certificates there are, at least."""
     paths = ssl.get_default_verify_paths()
@@ -240,7 +248,7 @@ def _load_system(context: ssl.SSLContext) -> int:
     found = context.cert_store_stats()["x509"]
     if not found and paths.capath is not None:
         # OpenSSL reads these when it needs one.
-        found = len(_sys.listdir(paths.capath))
+        found = len(_entries(paths.capath))
     return found
 
 
@@ -270,7 +278,7 @@ def _load_lists_alone(context: ssl.SSLContext, text: bytes) -> None:
     try:
         context.load_verify_locations(cafile=f"/proc/self/fd/{fd}")
     finally:
-        _sys.close(fd)
+        _sys.close_quietly(fd)
 
 
 def client_settings(

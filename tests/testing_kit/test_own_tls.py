@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import functools
+import pathlib
 from errno import ECONNRESET
 from typing import Any
 
 import pytest
+from bsd_sweep import sweep_calls
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from sim_kit import LATENCY_US
@@ -17,6 +19,9 @@ from tls_kit import world as certificates
 
 from talloc_py import TALLOC_CTX, talloc_free, talloc_steal
 from tevent import (
+    NT_STATUS_CANT_ACCESS_DOMAIN_INFO,
+    NT_STATUS_OK,
+    NTSTATUS,
     tevent_context,
     tevent_context_set_wait_timeout,
     tevent_loop_once,
@@ -25,6 +30,7 @@ from tevent import (
 )
 from tevent.testing import simulation, sweep
 from tsocket import (
+    TLS_VERIFY_PEER_AS_STRICT_AS_POSSIBLE,
     tstream_context,
     tstream_disconnect_recv,
     tstream_disconnect_send,
@@ -34,6 +40,8 @@ from tsocket import (
     tstream_tls_accept_send,
     tstream_tls_connect_recv,
     tstream_tls_connect_send,
+    tstream_tls_params_client,
+    tstream_tls_params_server,
     tstream_writev_recv,
     tstream_writev_send,
 )
@@ -238,6 +246,52 @@ def test_an_outage_is_survived(version: str) -> None:
         net = network(world, link=link(latency_us=LATENCY_US), faults=plan)
         handshake(world, world.context(), net.stream_pair(world.top, "client", "server"), version)
         assert world.elapsed_us > 3_000_000
+
+
+def usable(status: NTSTATUS, params: object) -> int:
+    """0, or 1 where a file cannot be used."""
+    assert (status == NT_STATUS_OK) == (params is not None)
+    assert status in (NT_STATUS_OK, NT_STATUS_CANT_ACCESS_DOMAIN_INFO)
+    return int(params is None)
+
+
+def used_or_not(_err: int) -> frozenset[int]:
+    """A file that cannot be read makes parameters impossible, or is passed over."""
+    return frozenset((0, 1))
+
+
+class TestFiles:
+    """Parameters, each of whose files cannot be read in its turn; no exception and no descriptor comes of it."""
+
+    def test_client(self, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+        """A folder, a file, a revocation list beside a certificate, and the system's own folder."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+        authority = certificates().ca.file
+        (tmp_path / "one").write_bytes(pathlib.Path(authority).read_bytes())
+        lists = tmp_path / "lists"
+        lists.write_bytes(pathlib.Path(certificates().crl).read_bytes() + pathlib.Path(authority).read_bytes())
+
+        def make(mem_ctx: TALLOC_CTX) -> int:
+            strict = TLS_VERIFY_PEER_AS_STRICT_AS_POSSIBLE
+            folders = [str(tmp_path)]
+            return usable(*tstream_tls_params_client(mem_ctx, True, folders, authority, str(lists), "", strict, HOST))
+
+        names = sweep_calls(make, {"file": used_or_not})
+        assert len({name.rpartition("call ")[2] for name in names}) >= 6
+
+    def test_server(self) -> None:
+        """A key, its certificate, and who has issued it."""
+        files, ca = certificates().good, certificates().ca
+
+        def make(mem_ctx: TALLOC_CTX) -> int:
+            return usable(
+                *tstream_tls_params_server(
+                    mem_ctx, HOST, None, True, files.key, files.cert, ca.file, certificates().crl, None, ""
+                )
+            )
+
+        sweep_calls(make, {"file": used_or_not})
 
 
 class tls_pair(two_streams):

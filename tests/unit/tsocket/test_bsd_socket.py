@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
-from errno import EADDRINUSE, EBADF, EINVAL, EIO, EMFILE, ENOTSOCK
+from errno import EADDRINUSE, EBADF, EFBIG, EINVAL, EIO, EMFILE, ENOTSOCK
 from socket import AF_INET, AF_INET6, AF_UNIX, SOCK_DGRAM, SOCK_STREAM
 from typing import TYPE_CHECKING, Any
 
@@ -284,6 +285,19 @@ class TestSystemCalls:
             with pytest.raises(OSError) as caught:
                 call(fd)
             assert caught.value.errno == EBADF
+
+    def test_file_in_memory_for_which_there_is_no_room(self) -> None:
+        """The error is that of the write, and the descriptor is closed."""
+        before = open_fds()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            with pytest.raises(OSError) as caught:
+                _sys.memory_file(b"x")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert caught.value.errno == EFBIG
+        assert open_fds() == before
 
     @pytest.mark.parametrize("call", [_sys.get_status_flags, _sys.bytes_readable])
     def test_no_descriptor(self, call: Callable[[int], object]) -> None:
