@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import struct
 from collections.abc import Callable
 from errno import EAGAIN, EINPROGRESS, EINTR, EMSGSIZE, ENOMEM, EPIPE
 from typing import TYPE_CHECKING, Any
@@ -336,6 +337,27 @@ class TestDatagrams:
             on.moves = (peer.sendto(b"datagram", on.more) for _ in range(2))
 
         sweep_bsd(act(scene, self.start, self.finish, {**TRANSFER, "poll": anything}))
+
+    def test_recvfrom_netlink(self) -> None:
+        """The kernel's answer to a question, whose size is found in another way."""
+
+        def scene(on: stage) -> None:
+            sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+            sock.setblocking(False)
+            # RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, of any family
+            sock.send(struct.pack("=IHHII", 17, 18, 0x301, 1, 0) + bytes(1))
+            ret, on.target = tdgram_bsd_existing_socket(on.mem_ctx, sock.detach())
+            assert ret == 0
+
+        def finish(on: stage, req: tevent_req) -> int:
+            ret, err, buf, source = tdgram_recvfrom_recv(req, None)
+            assert (ret > 0 and not err) or (ret == -1 and err)
+            talloc_free(buf)
+            talloc_free(source)
+            return err
+
+        names = sweep_bsd(act(scene, self.start, finish, TRANSFER))
+        assert not any("(ioctl)" in name for name in names)
 
     @staticmethod
     def start(on: stage) -> tevent_req | None:
