@@ -156,7 +156,7 @@ def _peer_of(address: object) -> tuple[int, Any] | None:
     except ValueError:
         return None
     if found is not None:
-        return found[:2]
+        return found
     assert isinstance(address, sockaddr)
     if address.sa_family in (_sys.AF_UNIX, _sys.AF_INET, _sys.AF_INET6):
         return None

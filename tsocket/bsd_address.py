@@ -61,7 +61,6 @@ _SCOPE_ID_MAX: Final = 0xFFFFFFFF
 
 # Sizes of the kernel's structures, with the two bytes of the family.
 _SIZEOF_FAMILY: Final = 2
-_SIZEOF_UNIX: Final = 110
 _SIZEOF: Final = {AF_INET: 16, AF_INET6: 28, AF_NETLINK: 12}
 
 _FAMILIES: Final = {"ip": 0, "ipv4": AF_INET, "ipv6": AF_INET6}
@@ -93,27 +92,32 @@ class bsd_address(tsocket_address):
 
         name: The address as `_socket` takes it: a tuple for IPv4 and IPv6, for a unix socket the bytes of ``sun_path``
             without the final NUL that `_socket` adds to a path; none for an unnamed socket.
-
-        length: The length of the kernel's structure.
     """
 
-    __slots__ = ("family", "length", "name")
+    # The source of each datagram is one of these, though few are looked at: what they have in common and what follows
+    # from the rest is not stored.
+    __slots__ = ("family", "name")
     __talloc_name__ = "struct tsocket_address"
     __talloc_size__ = 24
 
     family: int
     name: Address
-    length: int
+
+    @property
+    def length(self) -> int:
+        """The length of the kernel's structure."""
+        return _unix_length(self.name) if self.family == AF_UNIX else _SIZEOF.get(self.family, 0)
 
     @property
     def private_data(self) -> Any:
         """The chunk that C has below the address."""
-        if self._private is None:
+        private = getattr(self, "_private", None)
+        if private is None:
             state: samba_sockaddr = _allocate(samba_sockaddr)
             state._of = self
             if attach(state, self, samba_sockaddr) is not None:
-                self._private = state
-        return self._private
+                self._private = private = state
+        return private
 
     @private_data.setter
     def private_data(self, value: object) -> None:
@@ -137,11 +141,13 @@ lazy_children[bsd_address] = _materialise
 birthplaces[bsd_address] = "_where"
 
 
-def new_address(
-    mem_ctx: TALLOC_CTX | None, family: int, name: Address, length: int, where: Location
-) -> bsd_address | None:
+def new_address(mem_ctx: TALLOC_CTX | None, family: int, name: Address, where: Location) -> bsd_address | None:
     """An address owned by *mem_ctx*; None with ENOMEM where a memory limit forbids it."""
-    return _attached(_address(family, name, length, where), mem_ctx)
+    addr: bsd_address = _allocate(bsd_address)
+    addr.family = family
+    addr.name = name
+    addr._where = where
+    return _attached(addr, mem_ctx)
 
 
 def address_from_kernel(mem_ctx: TALLOC_CTX | None, family: int, name: Address, where: Location) -> bsd_address | None:
@@ -156,30 +162,21 @@ def _attached(addr: bsd_address, mem_ctx: TALLOC_CTX | None) -> bsd_address | No
     return addr
 
 
-def _address(family: int, name: Address, length: int, where: Location) -> bsd_address:
-    """An address that is no chunk yet."""
-    addr: bsd_address = _allocate(bsd_address)
-    addr.ops = tsocket_address_bsd_ops
-    addr.family = family
-    addr.name = name
-    addr.length = length
-    addr._where = where
-    addr._private = None
-    return addr
-
-
 def kernel_address(family: int, name: Address, where: Location) -> bsd_address:
     """
     What a system call reported in the form of Python's ``socket`` as an address that is no chunk yet.
 
     A *name* of None is that of an unnamed sender, for which the kernel reports nothing at all, not even a family.
     """
+    addr: bsd_address = _allocate(bsd_address)
+    addr.family = family
+    addr.name = name
+    addr._where = where
     if name is None:
-        return _address(0, None, 0, where)
-    if family != AF_UNIX:
-        return _address(family, name, _SIZEOF.get(family, 0), where)
-    path = fsencode(name) if isinstance(name, str) else name
-    return _address(AF_UNIX, path, _unix_length(path), where)
+        addr.family = 0
+    elif family == AF_UNIX and isinstance(name, str):
+        addr.name = fsencode(name)
+    return addr
 
 
 def _unix_length(path: bytes) -> int:
@@ -238,10 +235,11 @@ def _bsd_copy(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> tsocket_addr
     if bsd is None or bsd.family not in (AF_INET, AF_INET6, AF_UNIX):
         set_errno(EINVAL)
         return None
-    return new_address(mem_ctx, bsd.family, bsd.name, bsd.length, caller(2))
+    return new_address(mem_ctx, bsd.family, bsd.name, caller(2))
 
 
 tsocket_address_bsd_ops: Final = tsocket_address_ops("bsd", _bsd_string, _bsd_copy)
+bsd_address.ops = tsocket_address_bsd_ops
 
 
 # -- inet -------------------------------------------------------------------------------------------------------------
@@ -319,7 +317,7 @@ def _inet_address(
     found = _resolve(family, host, port)
     if found is None:
         return -1, None
-    addr = new_address(mem_ctx, found[0], found[1], _SIZEOF[found[0]], where)
+    addr = new_address(mem_ctx, found[0], found[1], where)
     return (-1, None) if addr is None else (0, addr)
 
 
@@ -517,7 +515,7 @@ def tsocket_address_unix_from_path(mem_ctx: TALLOC_CTX | None, path: str | None)
     # C hands the whole structure to the kernel, which ends a path at its first NUL, but takes an empty one for an
     # abstract name of NULs.
     name = raw.ljust(_SUN_PATH_MAX - 1, b"\0") if raw else bytes(_SUN_PATH_MAX)
-    addr = new_address(mem_ctx, AF_UNIX, name, _SIZEOF_UNIX, caller(1))
+    addr = new_address(mem_ctx, AF_UNIX, name, caller(1))
     return (-1, None) if addr is None else (0, addr)
 
 
@@ -578,14 +576,13 @@ def _from_sockaddr(mem_ctx: TALLOC_CTX | None, sa: sockaddr, where: Location) ->
     found = split_sockaddr(sa)
     if found is None:
         return -1, None
-    family, name, length = found
-    addr = new_address(mem_ctx, family, name, length, where)
+    addr = new_address(mem_ctx, *found, where)
     return (-1, None) if addr is None else (0, addr)
 
 
-def split_sockaddr(sa: object) -> tuple[int, Address, int] | None:
+def split_sockaddr(sa: object) -> tuple[int, Address] | None:
     """
-    Family, address for `_socket` and length of *sa*; None with errno.
+    Family and address for `_socket` of *sa*; None with errno.
 
     Raises:
         TypeError: It is no `sockaddr`, or its address is not of the shape that its family has.
@@ -600,7 +597,7 @@ def split_sockaddr(sa: object) -> tuple[int, Address, int] | None:
     return None
 
 
-def _split_unix(address: Any) -> tuple[int, Address, int] | None:
+def _split_unix(address: Any) -> tuple[int, Address] | None:
     if isinstance(address, str):
         raw = fsencode(address)
     else:
@@ -612,10 +609,10 @@ def _split_unix(address: Any) -> tuple[int, Address, int] | None:
     if len(raw) > _SUN_PATH_MAX - (0 if abstract else 1):
         set_errno(ENAMETOOLONG)
         return None
-    return AF_UNIX, raw, _unix_length(raw)
+    return AF_UNIX, raw
 
 
-def _split_inet(family: int, address: Any) -> tuple[int, Address, int] | None:
+def _split_inet(family: int, address: Any) -> tuple[int, Address] | None:
     longest = 2 if family == AF_INET else 4
     require("an internet address", address, tuple)
     if not 2 <= len(address) <= longest:
@@ -632,7 +629,7 @@ def _split_inet(family: int, address: Any) -> tuple[int, Address, int] | None:
     name = found[1]
     if more:
         name = (*name[:2], *more, *name[2 + len(more) :])
-    return family, name, _SIZEOF[family]
+    return family, name
 
 
 def tsocket_address_bsd_sockaddr(addr: tsocket_address) -> tuple[int, sockaddr | None]:

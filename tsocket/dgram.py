@@ -446,12 +446,14 @@ def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[talloc_buff
         # Another backend's: chunks already, and its own business what they are.
         return talloc_move(mem_ctx, buf), talloc_move(mem_ctx, src)
     addr = kernel_address(src[0], src[1], _HERE)
+    parent: Any
     try:
-        parent: Any = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        plain = parent.obj is mem_ctx and parent.extra is None
+        parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
+        if parent.obj is not mem_ctx or parent.extra is not None:
+            parent = None
     except Exception:  # None, or whatever a user's __getattr__ raises
-        plain, parent = False, None
-    if not plain:
+        parent = None
+    if parent is None:
         header = attach(buf, mem_ctx, uint8_t)
         if header is None:
             raise MemoryError

@@ -33,7 +33,14 @@ def datagram_sockets() -> tuple[socket.socket, socket.socket]:
 def tsocket_unit(count: int) -> Cost:
     """`tdgram_recvfrom_send` and `tdgram_sendto_send`."""
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_zero
-    from tevent import tevent_context_init, tevent_loop_once, tevent_req_callback_data, tevent_req_set_callback
+    from tevent import (
+        tevent_context_init,
+        tevent_req_callback_data,
+        tevent_req_create,
+        tevent_req_done,
+        tevent_req_poll,
+        tevent_req_set_callback,
+    )
     from tsocket import (
         tdgram_bsd_existing_socket,
         tdgram_recvfrom_recv,
@@ -67,6 +74,8 @@ def tsocket_unit(count: int) -> Cost:
             left -= 1
             if left:
                 send(me, DATA, None)
+            else:
+                tevent_req_done(all_done)
             return
         me.buf = buf
         me.src = src
@@ -87,12 +96,14 @@ def tsocket_unit(count: int) -> Cost:
             me.src = TALLOC_FREE(me.src)
 
     def run(total):
-        nonlocal left
+        nonlocal all_done, left
         left = total
+        all_done, _ = tevent_req_create(top, end)
         send(client, DATA, None)
-        while left:
-            tevent_loop_once(ev)
+        assert tevent_req_poll(all_done, ev)
+        TALLOC_FREE(all_done)
 
+    all_done = None
     left = 0
     top = talloc_new(None)
     ev = tevent_context_init(top)
