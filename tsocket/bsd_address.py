@@ -239,7 +239,7 @@ def _bsd_copy(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> tsocket_addr
 
 
 tsocket_address_bsd_ops: Final = tsocket_address_ops("bsd", _bsd_string, _bsd_copy)
-bsd_address.ops = tsocket_address_bsd_ops
+bsd_address.ops = tsocket_address_bsd_ops  # type: ignore[misc]  # that of all of them, in the place of the slot
 
 
 # -- inet -------------------------------------------------------------------------------------------------------------

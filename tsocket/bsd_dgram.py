@@ -253,13 +253,12 @@ class tdgram_bsd(TALLOC_CTX):
         req.op_left = 1
         return left == 1
 
-    def sendto(self, req: tevent_req) -> bool:
+    def sendto(self, req: tevent_req, buf: ReadableBuffer, dst: tsocket_address | None) -> bool:
         """Start a send; it ends in `sendto_over`."""
-        addr = req.op_more
         err = 0
-        if addr is not None and self.fd != -1 and bsd_address_abort(addr) is None:
+        if dst is not None and self.fd != -1 and bsd_address_abort(dst) is None:
             err = EINVAL
-        elif self._send(req):
+        elif self._send(req, buf, dst):  # type: ignore[arg-type]  # of a closed one it is not looked at
             schedule(req, req.op_ev, sendto_over)
             return True
         # Errors are asked for beside writability: waiting for that alone, nobody would be told of them.
@@ -267,24 +266,25 @@ class tdgram_bsd(TALLOC_CTX):
         if err:
             later(req, sendto_over, -1, err)
         else:
+            req.op_vector = buf
+            req.op_more = dst
             self.writer = req
         return True
 
-    def _send(self, req: tevent_req) -> bool:
+    def _send(self, req: tevent_req, buf: ReadableBuffer, addr: bsd_address | None) -> bool:
         """Try to send. True if that ended the send, with the result in the request."""
-        addr: bsd_address | None = req.op_more
         try:
             sock = self._sock or self._socket()
             if addr is None:
-                req.op_ret = sock.send(req.op_vector)
+                req.op_ret = sock.send(buf)
             elif addr.family == self.family:
-                req.op_ret = sock.sendto(req.op_vector, addr.name)
+                req.op_ret = sock.sendto(buf, addr.name)
             else:
-                req.op_ret = self._send_elsewhere(sock, req.op_vector, addr)
+                req.op_ret = self._send_elsewhere(sock, buf, addr)
         except OSError as error:
-            if error.errno == EMSGSIZE and self._make_room(req.op_vector):
+            if error.errno == EMSGSIZE and self._make_room(buf):
                 try:
-                    req.op_ret = self._send_elsewhere(self._socket(), req.op_vector, addr)
+                    req.op_ret = self._send_elsewhere(self._socket(), buf, addr)
                     return True
                 except OSError as final:
                     error = final
@@ -328,6 +328,7 @@ class tdgram_bsd(TALLOC_CTX):
         """Forget the send."""
         if self.writer is req:
             self._stop_writing()
+            req.op_vector = req.op_more = None
 
 
 def _netlink_size(sock: socket) -> int:
@@ -340,8 +341,9 @@ def _ready(ev: tevent_context, fde: tevent_fd, flags: int, bsd: tdgram_bsd) -> N
     writer = bsd.writer
     reader = bsd.reader
     if writer is not None and flags & (_WRITE | _ERROR):
-        if bsd._send(writer):
+        if bsd._send(writer, writer.op_vector, writer.op_more):
             bsd._stop_writing()
+            writer.op_vector = writer.op_more = None
             sendto_over(writer)
         elif not flags & _WRITE:
             # An error condition that does not fail the send: do not spin on it.

@@ -43,7 +43,7 @@ from tevent._request import (
 from tevent.context import tevent_context
 from tevent.req import tevent_req_callback_data, tevent_req_received, tevent_req_set_callback
 
-from ._stream import BadVector, drop_sub, failure_of, int_recv, mismatch, over, refuse, refuse_oom
+from ._stream import drop_sub, failure_of, int_recv, mismatch, over, refuse, refuse_oom
 from .address import is_address, require, tsocket_address
 from .bsd_address import kernel_address
 from .stream import tsocket_simple_int_recv
@@ -63,13 +63,13 @@ if TYPE_CHECKING:
         """
         What a datagram context needs below it.
 
-        Each start function does what the request's ``op_*`` slots ask for and returns True; the end is told through
+        Each start function begins what it is asked for and returns True; the end is told through
         `recvfrom_over`, `sendto_over` or `over` from the loop, or through `recvfrom_at_once` inside the call.
         False is lack of memory. The ``stop`` functions forget a request whose end nobody wants to hear of any more.
         """
 
         def recvfrom(self, req: tevent_req) -> bool: ...
-        def sendto(self, req: tevent_req) -> bool: ...
+        def sendto(self, req: tevent_req, buf: ReadableBuffer, dst: tsocket_address | None) -> bool: ...
         def disconnect(self, req: tevent_req) -> bool: ...
         def stop_recvfrom(self, req: tevent_req) -> None: ...
         def stop_sendto(self, req: tevent_req) -> None: ...
@@ -329,8 +329,6 @@ def recvfrom_at_once(req: tevent_req) -> None:
 def sendto_over(req: tevent_req) -> None:
     """For transports: the send of *req* has ended."""
     req.op_target.sendto_req = None
-    req.op_vector = None
-    req.op_more = None
     if req.op_ret == -1 or req.rare is not None or trace.request_watchers:
         over(req)
         return
@@ -398,10 +396,38 @@ def tdgram_recvfrom_recv(
         the socket and reported as ENOMEM.
     """
     try:
-        alive = type(req) is tevent_req and req._talloc_chunk.obj is req
-    except AttributeError:  # a copy of a request was never a chunk
-        alive = False
-    if not alive and not is_request(req):
+        header = req._talloc_chunk
+        plain = (
+            req.op is DGRAM_RECVFROM
+            and req.status == DONE
+            and req.rare is None
+            and req.im_ev is None
+            and header.child is None
+            and header.obj is req
+            and not trace.request_watchers
+        )
+    except AttributeError:  # no request, or a copy of one
+        plain = False
+    if not plain:
+        return _receive_rare(req, mem_ctx)
+    ret, err = req.op_ret, 0
+    try:
+        buf, src = _hand_over(req, mem_ctx)
+    except MemoryError:
+        ret, err, buf, src = -1, ENOMEM, None, None
+    # What tevent_req_received() comes to for a request that has nothing left.
+    req.op = None
+    req.kind = DGRAM_RECVFROM
+    req.status = RECEIVED
+    header.destructor = None
+    return ret, err, buf, src
+
+
+def _receive_rare(
+    req: tevent_req, mem_ctx: TALLOC_CTX | None
+) -> tuple[int, int, talloc_buffer | None, tsocket_address | None]:
+    """`tdgram_recvfrom_recv` of a request that has failed, has something of its own, or is none."""
+    if not is_request(req):
         return _FAILED
     if req.op is not DGRAM_RECVFROM:
         mismatch(req, DGRAM_RECVFROM)
@@ -415,21 +441,7 @@ def tdgram_recvfrom_recv(
             ret, err = -1, ENOMEM
     else:
         ret, err = failure_of(req)
-    header = req._talloc_chunk
-    if (
-        req.status == DONE
-        and req.rare is None
-        and req.im_ev is None
-        and header.child is None
-        and not trace.request_watchers
-    ):
-        # What tevent_req_received() comes to for a request that has nothing left.
-        req.op = None
-        req.kind = DGRAM_RECVFROM
-        req.status = RECEIVED
-        header.destructor = None
-    else:
-        tevent_req_received(req)
+    tevent_req_received(req)
     return ret, err, buf, src
 
 
@@ -504,6 +516,11 @@ def check_datagram(buf: ReadableBuffer | None, dst: tsocket_address | None) -> N
 _PLAIN: Final = frozenset((bytes, bytearray, talloc_buffer))
 
 
+def is_empty(buf: ReadableBuffer | None) -> bool:
+    """Whether there is no byte in *buf*."""
+    return not buf or memoryview(buf).nbytes == 0
+
+
 def tdgram_sendto_send(
     mem_ctx: TALLOC_CTX | None,
     ev: tevent_context,
@@ -539,36 +556,18 @@ def tdgram_sendto_send(
     req = new_operation(mem_ctx, ev, dgram, DGRAM_SENDTO)
     if req is None:
         return None
+    if not buf or (type(buf) not in _PLAIN and is_empty(buf)):
+        return refuse(req, EINVAL)
+    if dgram.sendto_req is not None:
+        return refuse(req, EBUSY)
+    dgram.sendto_req = req
     try:
-        if start_sendto(req, buf, dst):
+        if dgram.transport.sendto(req, buf, dst):
             return req
-    except BadVector as bad:
-        return refuse(req, bad.args[0])
     except BaseException:
         free_chunk(req._talloc_chunk, _HERE)
         raise
     return refuse_oom(req)
-
-
-def start_sendto(req: tevent_req, buf: ReadableBuffer | None, dst: tsocket_address | None) -> bool:
-    """
-    Send *buf*, then finish *req* from the loop.
-
-    Raises:
-        BadVector: The errno says why nothing was started.
-
-    Returns:
-        False for lack of memory.
-    """
-    if not buf or (type(buf) not in _PLAIN and memoryview(buf).nbytes == 0):
-        raise BadVector(EINVAL)
-    dgram: tdgram_context = req.op_target
-    if dgram.sendto_req is not None:
-        raise BadVector(EBUSY)
-    dgram.sendto_req = req
-    req.op_vector = buf
-    req.op_more = dst
-    return dgram.transport.sendto(req)
 
 
 def tdgram_sendto_recv(req: tevent_req) -> tuple[int, int]:
@@ -674,8 +673,8 @@ class _OpsTransport:
         ret, err, req.op_vector, req.op_more = self._op("recvfrom_recv")(sub, req)
         return _outcome(req, ret, err)
 
-    def sendto(self, req: tevent_req) -> bool:
-        return self._begin(req, "sendto_send", self._sendto_done, req.op_vector, req.op_more)
+    def sendto(self, req: tevent_req, buf: ReadableBuffer, dst: tsocket_address | None) -> bool:
+        return self._begin(req, "sendto_send", self._sendto_done, buf, dst)
 
     def _sendto_done(self, sub: tevent_req) -> None:
         req = tevent_req_callback_data(sub, tevent_req)

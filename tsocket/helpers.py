@@ -12,7 +12,7 @@ like a plain read.
 
 from __future__ import annotations
 
-from errno import EINVAL, EIO, ENOMEM
+from errno import EBUSY, EINVAL, EIO, ENOMEM
 
 from talloc_py._chunk import talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
@@ -35,7 +35,7 @@ from ._stream import (
     stream_operation,
     tstream_context,
 )
-from .dgram import check_datagram, is_dgram, start_sendto, stop_dgram_operation, tdgram_context
+from .dgram import check_datagram, is_dgram, is_empty, stop_dgram_operation, tdgram_context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -383,11 +383,18 @@ def tdgram_sendto_queue_send(
 def _start_sendto(req: tevent_req) -> None:
     buf, dst = req.op_private
     req.op_private = None
-    try:
-        if not start_sendto(req, buf, dst):
-            later(req, over, -1, ENOMEM)
-    except BadVector as bad:
-        later(req, over, -1, bad.args[0])
+    dgram: tdgram_context = req.op_target
+    err = 0
+    if is_empty(buf):
+        err = EINVAL
+    elif dgram.sendto_req is not None:
+        err = EBUSY
+    else:
+        dgram.sendto_req = req
+        if not dgram.transport.sendto(req, buf, dst):
+            err = ENOMEM
+    if err:
+        later(req, over, -1, err)
 
 
 SENDTO_QUEUE: Final = operation(
