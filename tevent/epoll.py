@@ -51,6 +51,8 @@ __all__: list[str] = []
 
 _READ_OR_ERROR = TEVENT_FD_READ | TEVENT_FD_ERROR
 _TROUBLE = _sys.EPOLLHUP | _sys.EPOLLERR | _sys.EPOLLRDHUP
+#: The lowest bit of the trouble: what is less is a mere readiness.
+_TROUBLE_MIN = _sys.EPOLLERR
 
 #: TEVENT_FD_* flags, without the unknown bits, to what epoll waits for. HUP and ERR are always reported.
 _MASKS = [
@@ -352,7 +354,7 @@ def _wait_and_serve(ev: tevent_context, wait: int) -> int:
     fd, events = ready[0]
     fde: Any = state.table.get(fd)
     handler = fde.handler if type(fde) is tevent_fd else None
-    if handler is None or events & _TROUBLE or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
+    if handler is None or events >= _TROUBLE_MIN or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
         return 0
     # The usual case of run_fd(), spelled out: one descriptor, one event at rest, no trouble, nobody looking on.

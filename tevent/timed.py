@@ -357,65 +357,79 @@ def tevent_add_timer(
 
     Ownership: freeing the timer cancels it. It is freed by the library after *handler*.
     """
+    parent: Any
     try:
-        parent: Any = (ev if mem_ctx is None else mem_ctx)._talloc_chunk
-        sec, usec = next_event[0], next_event[1]
+        owner = ev if mem_ctx is None else mem_ctx
+        parent = owner._talloc_chunk
+        if (
+            parent.obj is not owner
+            or parent.extra is not None
+            or ev.tm_plain is not True
+            or ev._talloc_chunk.obj is not ev
+            or ev.ops.add_timer is not tevent_common_add_timer_v2
+            or type(next_event) is not timeval
+            or not callable(handler)
+        ):
+            raise AttributeError
+        sec = next_event[0]
+        usec = next_event[1]
         key = sec * 1000000 + usec << KEY_SHIFT
-        plain = (
-            type(next_event) is timeval
-            and ev.tm_plain
-            and ev._talloc_chunk.obj is ev
-            and ev.ops.add_timer is tevent_common_add_timer_v2
-            and callable(handler)
-            and parent.extra is None
-            and (mem_ctx is None or parent.obj is mem_ctx)
-        )
-    except Exception:  # one of them is not what it should be; which one is said below
-        plain, parent, sec, usec, key = False, None, 0, 0, 0
-    te: Any = None
-    if plain:
-        # tevent_common_add_timer_v2(), attach() and timer_queue.add() in one piece, where nobody looks on: 1.1 us
-        # instead of 2.2.
-        te = _allocate(tevent_timer)
-        te._talloc_chunk = c = chunk()
-        c.obj = te
-        c.name = tevent_timer
-        c.destructor = _destroy_timer
-        c.child = None
-        c.prev = None
-        c.where = None
-        c.extra = None
-        c.parent = parent
-        c.next = first = parent.child
-        if first is not None:
-            first.prev = c
-        parent.child = c
-        frame = _getframe(1)
-        te.code = frame.f_code
-        te.lasti = frame.f_lasti
-        te.event_ctx = ev
-        te.handler = handler
-        te.private_data = private_data
-        te.rare = None
-        te.state = 0
-        timers = ev.timers
-        if sec <= 0 or not 0 <= usec < 1000000:
-            _note_time(te, next_event)
-            timers.add(te, sec, usec, True)
-            return te  # type: ignore[no-any-return]
-        timers.serial = serial = timers.serial + 1
-        te.key = key = key + serial
-        timers.live[key] = te
-        heappush(timers.heap, key)
-        return te  # type: ignore[no-any-return]
+    except Exception:  # one of them is not what it should be, or somebody looks on
+        parent, sec, usec, key = None, 0, 0, 0
+    if parent is None:
+        return _add_by_backend(ev, mem_ctx, next_event, handler, private_data)
+    # tevent_common_add_timer_v2(), attach() and timer_queue.add() in one piece, where nobody looks on: 1.1 us instead
+    # of 2.2.
+    te: tevent_timer = _allocate(tevent_timer)
+    te._talloc_chunk = c = chunk()  # type: ignore[misc]  # the slot is that of the base class
+    c.obj = te
+    c.name = tevent_timer
+    c.destructor = _destroy_timer
+    c.child = None
+    c.prev = None
+    c.where = None
+    c.extra = None
+    c.parent = parent
+    c.next = first = parent.child
+    if first is not None:
+        first.prev = c
+    parent.child = c
+    frame = _getframe(1)
+    te.code = frame.f_code
+    te.lasti = frame.f_lasti
+    te.event_ctx = ev
+    te.handler = handler
+    te.private_data = private_data
+    te.rare = None
+    te.state = 0
+    timers = ev.timers
+    if sec <= 0 or not 0 <= usec < 1000000:
+        _note_time(te, next_event)
+        timers.add(te, sec, usec, True)
+        return te
+    timers.serial = serial = timers.serial + 1
+    te.key = key = key + serial
+    timers.live[key] = te
+    heappush(timers.heap, key)
+    return te
+
+
+def _add_by_backend(
+    ev: tevent_context,
+    mem_ctx: TALLOC_CTX | None,
+    next_event: timeval,
+    handler: tevent_timer_handler_t | None,
+    private_data: object,
+) -> tevent_timer | None:
+    """`tevent_add_timer` with every check, and everything that may be looked at."""
     if not check_context(ev):
         return None
     _check_timeval(next_event, "next_event")
     check_handler(handler)
-    te = ev.ops.add_timer(ev, mem_ctx, next_event, handler, private_data, handler_name_of(handler))
+    te: tevent_timer | None = ev.ops.add_timer(ev, mem_ctx, next_event, handler, private_data, handler_name_of(handler))
     if te is not None:
-        te.code, te.lasti = caller(1)
-    return te  # type: ignore[no-any-return]
+        te.code, te.lasti = caller(2)
+    return te
 
 
 def tevent_common_add_timer(
@@ -543,12 +557,13 @@ def _destroy_timer(te: tevent_timer) -> int:
     ev = te.event_ctx
     if te.state == 0:
         te.state = _FREED
-        if ev is not None and ev.tm_plain and te.key:
+        key = te.key
+        if key and ev is not None and ev.tm_plain:
             # It waits in the heap and nobody looks on.
             te.event_ctx = None
             timers = ev.timers
             live = timers.live
-            del live[te.key]
+            del live[key]
             if len(timers.heap) > 2 * len(live):
                 timers.sweep()
             return 0

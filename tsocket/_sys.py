@@ -50,7 +50,6 @@ from errno import EBADF
 from os import close, geteuid, listdir, readv, set_blocking, unlink, writev
 from os.path import isdir, isfile, realpath
 from select import POLLERR, POLLHUP, POLLIN, POLLNVAL, POLLRDHUP
-from sys import byteorder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,6 +104,7 @@ __all__ = [
     "geteuid",
     "inet_ntop",
     "inet_pton",
+    "int_room",
     "isdir",
     "isfile",
     "listdir",
@@ -131,7 +131,6 @@ __all__ = [
 #: `fcntl.ioctl` and ``FIONREAD``, once somebody needs them: the import of those modules is a twentieth of all.
 _ioctl: Any = None
 _fionread: int = 0
-_from_bytes: Final = int.from_bytes
 
 # The only way to a bare descriptor; socket.accept() is built on it.
 _accept: Final[Callable[[_socket.socket], tuple[int, Address]]] = vars(_socket.socket)["_accept"]
@@ -285,8 +284,12 @@ def set_status_flags(fd: int, flags: int) -> None:
     fcntl(fd, F_SETFL, flags)
 
 
-def bytes_readable(fd: int) -> int:
-    """``ioctl(FIONREAD)``: the bytes waiting on a stream, the size of the next datagram."""
+def bytes_readable(fd: int, room: memoryview | None = None) -> int:
+    """
+    ``ioctl(FIONREAD)``: the bytes waiting on a stream, the size of the next datagram.
+
+    *room* is for who asks often: a place for one C ``int``, used by one thread only, takes half of the time.
+    """
     global _ioctl, _fionread
     if _ioctl is None:
         import fcntl
@@ -295,9 +298,16 @@ def bytes_readable(fd: int) -> int:
         _ioctl, _fionread = fcntl.ioctl, termios.FIONREAD
     if fd < 0:
         _require(fd)
-    count = bytearray(4)
-    _ioctl(fd, _fionread, count)  # 0.6 us; the form that returns bytes takes 1.1
-    return _from_bytes(count, byteorder)
+    if room is None:
+        room = int_room()
+    _ioctl(fd, _fionread, room)  # the form that returns bytes takes twice as long
+    count: int = room[0]
+    return count
+
+
+def int_room() -> memoryview:
+    """A place for one C ``int``."""
+    return memoryview(bytearray(4)).cast("i")
 
 
 def poll(fd: int, events: int) -> int:

@@ -204,11 +204,13 @@ def is_address(addr: object) -> bool:
     """
     if not isinstance(addr, tsocket_address):
         raise TypeError(f"a tsocket_address is needed, not {type(addr).__name__}")
-    header = getattr(addr, "_talloc_chunk", None)
-    if header is None or header.obj is not addr:
-        bad_chunk(addr)
-        return False
-    return True
+    try:
+        if addr._talloc_chunk.obj is addr:
+            return True
+    except AttributeError:  # a copy of an address was never a chunk
+        pass
+    bad_chunk(addr)
+    return False
 
 
 def tsocket_address_create(

@@ -85,7 +85,19 @@ class tdgram_bsd(TALLOC_CTX):
     C: ``struct tdgram_bsd``
     """
 
-    __slots__ = ("__weakref__", "_others", "_sock", "ev", "family", "fd", "fde", "optimize", "reader", "writer")
+    __slots__ = (
+        "__weakref__",
+        "_others",
+        "_room",
+        "_sock",
+        "ev",
+        "family",
+        "fd",
+        "fde",
+        "optimize",
+        "reader",
+        "writer",
+    )
 
     fd: int  # -1 once disconnected
     optimize: bool
@@ -95,6 +107,7 @@ class tdgram_bsd(TALLOC_CTX):
     writer: tevent_req | None
     _sock: socket | None  # around fd, made on first use; does not own it
     family: int  # that of _sock
+    _room: memoryview  # where the system puts the size of the next datagram
     _others: dict[int, socket] | None  # the same, for addresses of a family that is not the socket's
 
     def __init__(self) -> None:
@@ -224,7 +237,7 @@ class tdgram_bsd(TALLOC_CTX):
         """Look for a datagram. True if that ended the receive, with the result in the request."""
         try:
             sock = self._sock or self._socket()
-            size = _sys.bytes_readable(self.fd) if self.family != AF_NETLINK else _netlink_size(sock)
+            size = _sys.bytes_readable(self.fd, self._room) if self.family != AF_NETLINK else _netlink_size(sock)
             if size == 0 and not self._look_again(req):
                 return False
             req.op_left = 1
@@ -375,6 +388,7 @@ def _new_bsd_dgram(mem_ctx: TALLOC_CTX | None, fd: int) -> tdgram_context | None
             bsd.optimize = False
             bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd._sock = bsd._others = None
             bsd.family = 0
+            bsd._room = _sys.int_room()
             bsd.fd = fd
             dgram.private_data = dgram.transport = bsd
             return dgram

@@ -395,6 +395,7 @@ def tdgram_recvfrom_recv(
         ``(bytes, 0, buf, src)``, or ``(-1, errno, None, None)``. The number is never 0: an empty datagram is taken off
         the socket and reported as ENOMEM.
     """
+    header: Any
     try:
         header = req._talloc_chunk
         plain = (
@@ -407,7 +408,7 @@ def tdgram_recvfrom_recv(
             and not trace.request_watchers
         )
     except AttributeError:  # no request, or a copy of one
-        plain = False
+        plain, header = False, None
     if not plain:
         return _receive_rare(req, mem_ctx)
     ret, err = req.op_ret, 0
@@ -551,8 +552,10 @@ def tdgram_sendto_send(
     Errors of `tdgram_sendto_recv`: EINVAL for an empty *buf*, EBUSY while another send is outstanding, ENOTCONN after a
     disconnect, EMSGSIZE, and the others of ``sendto(2)``.
     """
-    if dst is not None or type(buf) not in _PLAIN:
+    if type(buf) not in _PLAIN:
         check_datagram(buf, dst)
+    elif dst is not None:
+        is_address(dst)
     req = new_operation(mem_ctx, ev, dgram, DGRAM_SENDTO)
     if req is None:
         return None

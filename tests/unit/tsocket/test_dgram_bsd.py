@@ -325,7 +325,7 @@ class TestReceive:
         wire.peer.send(b"x")
         wire.arrived()
         assert os.read(fd_of(wire.dgram), 10) == b"x"
-        monkeypatch.setattr(_sys, "bytes_readable", lambda fd: 1)
+        monkeypatch.setattr(_sys, "bytes_readable", lambda *_: 1)
         assert not wire.dgram.transport._receive(wire.dgram.recvfrom_req)  # type: ignore[attr-defined]
         monkeypatch.undo()
         wire.peer.send(b"yy")
@@ -334,7 +334,7 @@ class TestReceive:
 
     def test_datagram_shorter_than_announced(self, wire: Wire, loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
         """Some systems announce too much; the buffer is cut."""
-        monkeypatch.setattr(_sys, "bytes_readable", lambda fd: 100)
+        monkeypatch.setattr(_sys, "bytes_readable", lambda *_: 100)
         seen = wire.receive(loop)
         wire.peer.send(b"abc")
         loop.until(lambda: seen.calls)
