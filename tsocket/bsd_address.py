@@ -94,8 +94,7 @@ class bsd_address(tsocket_address):
             without the final NUL that `_socket` adds to a path; none for an unnamed socket.
     """
 
-    # The source of each datagram is one of these, though few are looked at: what they have in common and what follows
-    # from the rest is not stored.
+    # The source of each datagram is one of these, though few are looked at: what follows from the rest is not stored.
     __slots__ = ("family", "name")
     __talloc_name__ = "struct tsocket_address"
     __talloc_size__ = 24
@@ -144,6 +143,7 @@ birthplaces[bsd_address] = "_where"
 def new_address(mem_ctx: TALLOC_CTX | None, family: int, name: Address, where: Location) -> bsd_address | None:
     """An address owned by *mem_ctx*; None with ENOMEM where a memory limit forbids it."""
     addr: bsd_address = _allocate(bsd_address)
+    addr.ops = tsocket_address_bsd_ops
     addr.family = family
     addr.name = name
     addr._where = where
@@ -169,6 +169,7 @@ def kernel_address(family: int, name: Address, where: Location) -> bsd_address:
     A *name* of None is that of an unnamed sender, for which the kernel reports nothing at all, not even a family.
     """
     addr: bsd_address = _allocate(bsd_address)
+    addr.ops = tsocket_address_bsd_ops
     addr.family = family
     addr.name = name
     addr._where = where
@@ -239,7 +240,6 @@ def _bsd_copy(addr: tsocket_address, mem_ctx: TALLOC_CTX | None) -> tsocket_addr
 
 
 tsocket_address_bsd_ops: Final = tsocket_address_ops("bsd", _bsd_string, _bsd_copy)
-bsd_address.ops = tsocket_address_bsd_ops  # type: ignore[misc]  # that of all of them, in the place of the slot
 
 
 # -- inet -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from errno import EINVAL
 from typing import Any
 
@@ -17,6 +18,7 @@ from talloc_py import (
     talloc_get_name,
     talloc_get_size,
     talloc_get_type,
+    talloc_memdup,
     talloc_new,
     talloc_parent,
     talloc_set_abort_fn,
@@ -204,21 +206,28 @@ class TestString:
 class TestCopy:
     def test_of_another_backend(self, top: TALLOC_CTX, pipe: tsocket_address) -> None:
         """The backend decides how to copy."""
-        copy = tsocket_address_copy(pipe, top)
-        assert copy is not None
-        assert copy is not pipe
-        assert copy.private_data.number == 7
+        other = tsocket_address_copy(pipe, top)
+        assert other is not None
+        assert other is not pipe
+        assert other.private_data.number == 7
 
     def test_is_independent(self, top: TALLOC_CTX, inet: tsocket_address) -> None:
         """A change of the original's port does not reach the copy, nor its end."""
         owner = talloc_new(top)
-        copy = tsocket_address_copy(inet, owner)
-        assert copy is not None
-        assert talloc_parent(copy) is owner
+        other = tsocket_address_copy(inet, owner)
+        assert other is not None
+        assert talloc_parent(other) is owner
         assert tsocket_address_inet_set_port(inet, 1) == 0
         talloc_free(inet)
-        assert tsocket_address_string(copy, top) == "ipv4:127.0.0.1:445"
-        assert copy.location.startswith(__file__)
+        assert tsocket_address_string(other, top) == "ipv4:127.0.0.1:445"
+        assert other.location.startswith(__file__)
+
+    def test_of_python(self, top: TALLOC_CTX, inet: tsocket_address) -> None:
+        """Python's own copy is no chunk, and one that talloc makes of it says what the original says."""
+        plain = copy.copy(inet)
+        with pytest.raises(talloc_abort_error):
+            tsocket_address_string(plain, top)
+        assert tsocket_address_string(talloc_memdup(top, plain), top) == "ipv4:127.0.0.1:445"
 
 
 class TestChunks:
