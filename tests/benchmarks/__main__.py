@@ -26,14 +26,14 @@ import pdu
 import report
 import request
 import targets
+import tls
 import tree
 import udp
 from harness import Cost, Group, Unit, available, choose, key, measure, print_group, rounds
 
-# A TLS stream's ping-pong and bulk belong here, once there is one.
-MODULES = [pdu, bulk, udp, events, request, tree, memory, imports]
+MODULES = [pdu, bulk, tls, udp, events, request, tree, memory, imports]
 # Items of a unit where it only has to be seen to work.
-SMOKE = {"pdu": 200, "imports": 1, "bulk": 4, "memory": 20}
+SMOKE = {"pdu": 200, "imports": 1, "bulk": 4, "tls": 4, "memory": 20}
 
 
 def arguments() -> argparse.Namespace:

@@ -12,18 +12,19 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from functools import partial
 
 from connections import sockets
 from harness import Cost, Group, Stopwatch, main, per_item, spread
-from pdu import adopt, run_async
+from pdu import adopt_pair, plain_protocols, plain_readers, plain_streams, run_async, trio_streams
 
 SIZE = 65536
 BLOCK = bytes(range(256)) * (SIZE // 256)
 WARM_UP = 256
 
 
-def tsocket_unit(count: int) -> Cost:
+def tsocket_unit(count: int, streams: Callable = plain_streams) -> Cost:
     """`tstream_writev_send` and `tstream_readv_send`."""
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new
     from tevent import (
@@ -34,7 +35,6 @@ def tsocket_unit(count: int) -> Cost:
         tevent_req_set_callback,
     )
     from tsocket import (
-        tstream_bsd_existing_socket,
         tstream_readv_recv,
         tstream_readv_send,
         tstream_writev_recv,
@@ -85,13 +85,12 @@ def tsocket_unit(count: int) -> Cost:
     buffer = bytearray(SIZE)
     top = talloc_new(None)
     ev = tevent_context_init(top)
-    [pair] = sockets(1)
-    (_, client), (_, server) = (tstream_bsd_existing_socket(top, sock.detach()) for sock in pair)
+    [(client, server)] = streams(top, ev, 1)
     run(WARM_UP)
     return per_item(partial(run, count), count)
 
 
-def streams_unit(count: int, uvloop: bool = False) -> Cost:
+def streams_unit(count: int, uvloop: bool = False, readers: Callable = plain_readers) -> Cost:
     """`asyncio.StreamWriter` with ``drain()``, and ``read(65536)``."""
 
     async def send(writer, total):
@@ -105,9 +104,7 @@ def streams_unit(count: int, uvloop: bool = False) -> Cost:
             left -= len(await reader.read(SIZE))
 
     async def measured():
-        [(client, server)] = sockets(1)
-        _, writer = await asyncio.open_connection(sock=client)
-        reader, _keep = await asyncio.open_connection(sock=server)
+        [((_, writer), (reader, _keep))] = await readers(1)
 
         async def run(total):
             await asyncio.gather(send(writer, total), receive(reader, total))
@@ -165,14 +162,12 @@ class Sink(asyncio.BufferedProtocol):
             self.done.set_result(None)
 
 
-def protocol_unit(count: int, uvloop: bool = False) -> Cost:
+def protocol_unit(count: int, uvloop: bool = False, protocols: Callable = plain_protocols) -> Cost:
     """`asyncio.Protocol` to write, `asyncio.BufferedProtocol` to read."""
 
     async def measured():
         loop = asyncio.get_running_loop()
-        [(client, server)] = sockets(1)
-        _, source = await loop.create_connection(Source, sock=client)
-        _, sink = await loop.create_connection(Sink, sock=server)
+        [(source, sink)] = await protocols(Source, Sink, 1)
 
         async def run(total):
             done = loop.create_future()
@@ -188,7 +183,7 @@ def protocol_unit(count: int, uvloop: bool = False) -> Cost:
     return run_async(measured(), uvloop=uvloop)
 
 
-def trio_unit(count: int) -> Cost:
+def trio_unit(count: int, streams: Callable = trio_streams) -> Cost:
     """``send_all`` and ``receive_some``."""
     import trio
 
@@ -202,8 +197,7 @@ def trio_unit(count: int) -> Cost:
             left -= len(await stream.receive_some(SIZE))
 
     async def measured():
-        [pair] = sockets(1)
-        client, server = (trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in pair)
+        [(client, server)] = await streams(1)
 
         async def run(total):
             async with trio.open_nursery() as nursery:
@@ -218,7 +212,7 @@ def trio_unit(count: int) -> Cost:
     return trio.run(measured)
 
 
-def twisted_unit(count: int) -> Cost:
+def twisted_unit(count: int, adopt_pair: Callable = adopt_pair) -> Cost:
     """A pull producer: asked for the next block when the last one is gone."""
     from twisted.internet import reactor
     from twisted.internet.interfaces import IPullProducer
@@ -265,10 +259,9 @@ def twisted_unit(count: int) -> Cost:
     left = 0
     watch = result = None
     following = [measured, warm]
-    [(client, server)] = sockets(1)
+    [pair] = sockets(1)
     source = TwistedSource()
-    adopt(reactor, client, source)
-    adopt(reactor, server, TwistedSink())
+    adopt_pair(reactor, pair, source, TwistedSink())
     reactor.callWhenRunning(run, WARM_UP)
     reactor.run()
     assert result is not None

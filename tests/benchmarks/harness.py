@@ -79,7 +79,7 @@ class Group(NamedTuple):
     units: dict[str, Unit]
 
 
-# Name as the tables have it -> module to be there, or "c" for the C libraries, or nothing.
+# Name as the tables have it -> modules to be there, or "c" for the C libraries, or nothing.
 PEERS = {
     "this library": "",
     "asyncio streams": "",
@@ -102,7 +102,7 @@ def available(peer: str) -> bool:
     needs = PEERS.get(peer, "")
     if needs == "c":
         return native.available()
-    return not needs or importlib.util.find_spec(needs) is not None
+    return not needs or all(importlib.util.find_spec(module) for module in needs.split())
 
 
 def warm_malloc() -> None:
@@ -205,7 +205,7 @@ def choose(script: str, groups: Iterable[Group], only: str) -> list[Group]:
         units = {
             name: unit
             for name, unit in group.units.items()
-            if (only in name or only in group.title) and available(unit.peer)
+            if (only in key(script, name) or only in group.title) and available(unit.peer)
         }
         if units:
             chosen.append(group._replace(units=units))

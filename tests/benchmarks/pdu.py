@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from collections.abc import Callable
 from functools import partial
 
 from connections import sockets
@@ -34,9 +35,16 @@ def some(ends: list, active: int) -> list:
 # -- tsocket ----------------------------------------------------------------------------------------------------------
 
 
-def tsocket_unit(count: int, connections: int, active: int) -> Cost:
+def plain_streams(top, ev, connections: int) -> list:
+    """A stream for each end: client, server."""
+    from tsocket import tstream_bsd_existing_socket
+
+    return [tuple(tstream_bsd_existing_socket(top, sock.detach())[1] for sock in pair) for pair in sockets(connections)]
+
+
+def tsocket_unit(count: int, connections: int, active: int, streams: Callable = plain_streams) -> Cost:
     """Requests: `tstream_readv_pdu_queue_send` and `tstream_writev_queue_send` at both ends."""
-    from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_zero
+    from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new, talloc_steal, talloc_zero
     from tevent import (
         tevent_context_init,
         tevent_queue_create,
@@ -47,7 +55,6 @@ def tsocket_unit(count: int, connections: int, active: int) -> Cost:
         tevent_req_set_callback,
     )
     from tsocket import (
-        tstream_bsd_existing_socket,
         tstream_readv_pdu_queue_recv,
         tstream_readv_pdu_queue_send,
         tstream_writev_queue_recv,
@@ -119,13 +126,13 @@ def tsocket_unit(count: int, connections: int, active: int) -> Cost:
     top = talloc_new(None)
     ev = tevent_context_init(top)
     clients = []
-    for pair in sockets(connections):
-        for sock in pair:
+    for pair in streams(top, ev, connections):
+        for stream in pair:
             conn = talloc_zero(top, connection)
-            _, conn.stream = tstream_bsd_existing_socket(conn, sock.detach())
+            conn.stream = talloc_steal(conn, stream)
             conn.read_queue = tevent_queue_create(conn, "read")
             conn.write_queue = tevent_queue_create(conn, "write")
-            conn.is_client = sock is pair[0]
+            conn.is_client = stream is pair[0]
             read_pdu(conn)
             if conn.is_client:
                 clients.append(conn)
@@ -147,6 +154,11 @@ def run_async(main, *, uvloop: bool):
         return runner.run(main)
 
 
+async def plain_readers(connections: int) -> list:
+    """A reader and a writer for each end: client, server."""
+    return [[await asyncio.open_connection(sock=sock) for sock in pair] for pair in sockets(connections)]
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """The server's end of one connection."""
     while True:
@@ -156,7 +168,9 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         await writer.drain()
 
 
-def streams_unit(count: int, connections: int, active: int, uvloop: bool = False) -> Cost:
+def streams_unit(
+    count: int, connections: int, active: int, uvloop: bool = False, readers: Callable = plain_readers
+) -> Cost:
     """`asyncio.StreamReader` and `asyncio.StreamWriter`."""
 
     async def exchange(reader, writer, times):
@@ -170,9 +184,9 @@ def streams_unit(count: int, connections: int, active: int, uvloop: bool = False
 
     async def measured():
         clients, servers = [], []
-        for client, server in sockets(connections):
-            clients.append(await asyncio.open_connection(sock=client))
-            servers.append(asyncio.ensure_future(serve(*await asyncio.open_connection(sock=server))))
+        for client, server in await readers(connections):
+            clients.append(client)
+            servers.append(asyncio.ensure_future(serve(*server)))
         # Those that do not take part wait for a PDU, as the others do before and after.
         talkers = some(clients, active)
         idle = [client for client in clients if client not in talkers]
@@ -230,15 +244,23 @@ class Client(Framed):
             self.done.set_result(None)
 
 
-def protocol_unit(count: int, connections: int, active: int, uvloop: bool = False) -> Cost:
+async def plain_protocols(client: Callable, server: Callable, connections: int) -> list:
+    """A protocol for each end: client, server."""
+    connect = asyncio.get_running_loop().create_connection
+    return [
+        [(await connect(kind, sock=sock))[1] for kind, sock in zip((client, server), pair, strict=True)]
+        for pair in sockets(connections)
+    ]
+
+
+def protocol_unit(
+    count: int, connections: int, active: int, uvloop: bool = False, protocols: Callable = plain_protocols
+) -> Cost:
     """`asyncio.Protocol`, where the user does the buffering."""
 
     async def measured():
         loop = asyncio.get_running_loop()
-        clients = []
-        for client, server in sockets(connections):
-            clients.append((await loop.create_connection(Client, sock=client))[1])
-            await loop.create_connection(Echo, sock=server)
+        clients = [client for client, _ in await protocols(Client, Echo, connections)]
         talkers = some(clients, active)
 
         async def run(total):
@@ -287,7 +309,14 @@ async def trio_serve(stream) -> None:
         await stream.send_all(header + body)
 
 
-def trio_unit(count: int, connections: int, active: int) -> Cost:
+async def trio_streams(connections: int) -> list:
+    """A stream for each end: client, server."""
+    import trio
+
+    return [[trio.SocketStream(trio.socket.from_stdlib_socket(sock)) for sock in pair] for pair in sockets(connections)]
+
+
+def trio_unit(count: int, connections: int, active: int, streams: Callable = trio_streams) -> Cost:
     """`trio.SocketStream`, a task for each end."""
     import trio
 
@@ -299,16 +328,12 @@ def trio_unit(count: int, connections: int, active: int) -> Cost:
             body = await reader.read_exactly(int.from_bytes(header, "big"))
             pdu = header + body
 
-    def stream_of(sock):
-        return trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-
     async def measured():
         clients = []
         async with trio.open_nursery() as nursery:
-            for client, server in sockets(connections):
-                stream = stream_of(client)
-                clients.append((stream, TrioReader(stream)))
-                nursery.start_soon(trio_serve, stream_of(server))
+            for client, server in await streams(connections):
+                clients.append((client, TrioReader(client)))
+                nursery.start_soon(trio_serve, server)
             talkers = some(clients, active)
             for client in clients:
                 if client not in talkers:
@@ -332,15 +357,21 @@ def trio_unit(count: int, connections: int, active: int) -> Cost:
 # -- Twisted ----------------------------------------------------------------------------------------------------------
 
 
-def adopt(reactor, sock: socket.socket, protocol) -> None:
-    """Give *sock* to Twisted, with *protocol* to serve it."""
+def adopt(reactor, sock: socket.socket, protocol, wrap: Callable = lambda factory: factory) -> None:
+    """Give *sock* to Twisted, with *protocol* to serve it, whose factory is wrapped."""
     from twisted.internet.protocol import Factory
 
-    reactor.adoptStreamConnection(sock.fileno(), sock.family, Factory.forProtocol(lambda: protocol))
+    reactor.adoptStreamConnection(sock.fileno(), sock.family, wrap(Factory.forProtocol(lambda: protocol)))
     sock.close()
 
 
-def twisted_unit(count: int, connections: int, active: int) -> Cost:
+def adopt_pair(reactor, pair: tuple[socket.socket, socket.socket], client, server) -> None:
+    """Give both ends of a connection to Twisted."""
+    adopt(reactor, pair[0], client)
+    adopt(reactor, pair[1], server)
+
+
+def twisted_unit(count: int, connections: int, active: int, adopt_pair: Callable = adopt_pair) -> Cost:
     """`twisted.protocols.basic.Int32StringReceiver`, which knows this framing."""
     from twisted.internet import reactor
     from twisted.protocols.basic import Int32StringReceiver
@@ -381,10 +412,9 @@ def twisted_unit(count: int, connections: int, active: int) -> Cost:
     watch = result = None
     following = [measured, warm]
     clients = []
-    for client, server in sockets(connections):
+    for pair in sockets(connections):
         clients.append(TwistedClient())
-        adopt(reactor, client, clients[-1])
-        adopt(reactor, server, TwistedEcho())
+        adopt_pair(reactor, pair, clients[-1], TwistedEcho())
     talkers = some(clients, active)
     reactor.callWhenRunning(run, WARM_UP)
     reactor.run()

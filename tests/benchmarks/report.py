@@ -13,6 +13,7 @@ import datetime
 import importlib.metadata
 import math
 import platform
+import ssl
 import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -31,6 +32,7 @@ def about(rounds: int) -> dict[str, str]:
     """When, where and with what."""
     found = {"date": datetime.date.today().isoformat(), "rounds": str(rounds)}
     found["Python"] = platform.python_version()
+    found["OpenSSL"] = ssl.OPENSSL_VERSION.split()[1]
     for peer in ("uvloop", "Trio", "Twisted"):
         if available(peer):
             found[peer] = importlib.metadata.version(PEERS[peer])
@@ -125,15 +127,18 @@ def target_table(results: Results) -> list[str]:
     return list_table(["", "against", "measured", "must", "aim"], rows)
 
 
-def megabytes(script: str, group: Group, results: Results) -> list[str]:
-    """The bulk transfer as a speed."""
+def megabytes(groups: list[tuple[str, Group]], results: Results) -> list[str]:
+    """The bulk transfers as a speed."""
     rows = []
-    for name in group.units:
-        costs = results.get(key(script, name))
-        if costs:
-            cost = median(costs)
-            rows.append([name, number(65536 / cost.cpu), number(65536 / cost.wall)])
-    return list_table(["", "MB per second of CPU", "MB per second"], rows)
+    for script, group in groups:
+        title = group.title.partition(",")[0]
+        for name, unit in group.units.items():
+            costs = results.get(key(script, name))
+            if costs:
+                cost = median(costs)
+                rows.append([title, unit.peer, number(65536 / cost.cpu), number(65536 / cost.wall)])
+                title = ""
+    return list_table(["", "who", "MB per second of CPU", "MB per second"], rows)
 
 
 # -- chart ------------------------------------------------------------------------------------------------------------
@@ -160,7 +165,7 @@ def panel(title: str, bars: list[tuple[str, float]], x: int, y: int) -> list[str
 def chart(groups: list[tuple[str, Group]], results: Results) -> str:
     """Four panels: a PDU with one and a hundred connections, a datagram, a block of bulk."""
     panels = []
-    for wanted in ("PDU round trip, 1 connection", "PDU round trip, 100 connections", "UDP round trip", "Bulk"):
+    for wanted in ("PDU round trip, 1 connection", "PDU round trip, 100 connections", "UDP round trip", "Bulk, "):
         for script, group in groups:
             if group.title.startswith(wanted):
                 costs = {peer: of_peer(script, group, peer, results) for peer in PEERS}
@@ -206,7 +211,7 @@ def write(about: dict[str, str], groups: list[tuple[str, Group]], results: Resul
         "parts": summary(
             parts, ["this library", "asyncio", "uvloop", "Trio", "Twisted", "plain Python", "C libraries"], results
         ),
-        "bulk": megabytes(*bulk[0], results) if bulk else [],
+        "bulk": megabytes(bulk, results),
         "targets": target_table(results),
         "everything": everything(groups, results),
     }
