@@ -19,7 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Checker = Callable[[pathlib.Path, pathlib.Path], dict[int, str]]
+    Complaints = dict[str, dict[int, str]]
+    Checker = Callable[[pathlib.Path], Complaints]
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -39,21 +40,29 @@ def run(*arguments: object) -> str:
     return done.stdout
 
 
-def mypy(path: pathlib.Path, folder: pathlib.Path) -> dict[int, str]:
-    """The complaints of mypy, by line."""
-    cache = f"--cache-dir={folder}"
-    said = run("mypy", "--strict", "--follow-imports=silent", "--config-file=", cache, "--no-error-summary", path)
+def by_file(found: list[tuple[str, int, str]], folder: pathlib.Path) -> Complaints:
+    """What was said of each file in *folder*: line and text. All of it is about one of them."""
+    said: Complaints = {path.name: {} for path in folder.glob("*.py")}
+    for where, line, text in found:
+        said[pathlib.Path(where).name][line] = text
+    return said
+
+
+def mypy(folder: pathlib.Path) -> Complaints:
+    """The complaints of mypy, by file and line."""
+    cache = f"--cache-dir={folder / 'cache'}"
+    files = sorted(folder.glob("*.py"))
+    said = run("mypy", "--strict", "--follow-imports=silent", "--config-file=", cache, "--no-error-summary", *files)
     found = re.findall(r"^(.*?):(\d+): error: (.*)$", said, re.MULTILINE)
-    assert {pathlib.Path(where).name for where, _line, _text in found} <= {path.name}, said
-    return {int(line): text for _where, line, text in found}
+    return by_file([(where, int(line), text) for where, line, text in found], folder)
 
 
-def pyright(path: pathlib.Path, folder: pathlib.Path) -> dict[int, str]:
-    """The complaints of pyright, by line."""
-    shutil.copy(path, folder)
+def pyright(folder: pathlib.Path) -> Complaints:
+    """The complaints of pyright, by file and line."""
+    files = [path.name for path in folder.glob("*.py")]
     settings = folder / "pyrightconfig.json"
     config = {
-        "include": [path.name],
+        "include": files,
         "typeCheckingMode": "strict",
         "extraPaths": [str(ROOT)],
         # pyright's own taste, for packages that are installed: a port imports flat, as the headers do.
@@ -61,8 +70,9 @@ def pyright(path: pathlib.Path, folder: pathlib.Path) -> dict[int, str]:
     }
     settings.write_text(json.dumps(config), encoding="utf-8")
     said = json.loads(run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", settings))
-    assert said["summary"]["filesAnalyzed"] == 1, said
-    return {found["range"]["start"]["line"] + 1: found["message"] for found in said["generalDiagnostics"]}
+    assert said["summary"]["filesAnalyzed"] == len(files), said
+    found = said["generalDiagnostics"]
+    return by_file([(each["file"], each["range"]["start"]["line"] + 1, each["message"]) for each in found], folder)
 
 
 def translations(page: pathlib.Path) -> str:
@@ -75,41 +85,41 @@ def translations(page: pathlib.Path) -> str:
     return "\n".join([*heads, *(textwrap.dedent(each[1]) for each in code if each)])
 
 
-@pytest.fixture(params=[mypy, pyright], ids=["mypy", "pyright"])
-def checker(request: pytest.FixtureRequest) -> Checker:
-    """Each of the checkers that is installed."""
+@pytest.fixture(scope="module", params=[mypy, pyright], ids=["mypy", "pyright"])
+def complaints(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Complaints:
+    """What each of the checkers that is installed says of all programs, which takes as long as of one."""
     check: Checker = request.param
     if importlib.util.find_spec(request.param.__name__) is None:
         pytest.skip(f"{request.param.__name__} is not installed; the extra lint has it")
-    return check
+    folder = tmp_path_factory.mktemp("programs")
+    for name in ("expectations.py", "refused.py"):
+        shutil.copy(HERE / name, folder)
+    (folder / "ported.py").write_text(translations(ROOT / "docs" / "porting.rst"), encoding="utf-8")
+    return check(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_inferred_types(checker: Checker, tmp_path: pathlib.Path) -> None:
+def test_the_inferred_types(complaints: Complaints) -> None:
     """Every assert_type holds, and a port with C's own checks needs neither cast nor assert."""
-    assert checker(HERE / "expectations.py", tmp_path) == {}
+    assert complaints["expectations.py"] == {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_what_is_refused(checker: Checker, tmp_path: pathlib.Path) -> None:
+def test_what_is_refused(complaints: Complaints) -> None:
     """Exactly the marked lines are mistakes."""
-    path = HERE / "refused.py"
     marked = {
         number
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for number, line in enumerate((HERE / "refused.py").read_text(encoding="utf-8").splitlines(), 1)
         if line.endswith("# refused")
     }
-    assert checker(path, tmp_path).keys() == marked
+    assert complaints["refused.py"].keys() == marked
     assert len(marked) > 10
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_translations_of_the_porting_guide(checker: Checker, tmp_path: pathlib.Path) -> None:
+def test_the_translations_of_the_porting_guide(complaints: Complaints) -> None:
     """What the manual sets beside C, line by line, is accepted as it stands."""
-    path = tmp_path / "guide" / "ported.py"
-    path.parent.mkdir()
-    path.write_text(translations(ROOT / "docs" / "porting.rst"), encoding="utf-8")
-    assert checker(path, tmp_path) == {}
+    assert complaints["ported.py"] == {}
