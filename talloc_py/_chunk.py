@@ -45,6 +45,7 @@ __all__ = [
     "location_text",
     "make_oldest",
     "reference_handle",
+    "shared",
     "talloc_buffer",
     "talloc_list",
     "talloc_string",
@@ -245,6 +246,26 @@ def caller_outside(*packages: str) -> location_t:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in packages:
         frame = frame.f_back
     return frame.f_code, frame.f_lasti
+
+
+def shared(place: location_t) -> location_t:
+    """
+    *place* as the one object that all who keep this place have in common: 90 bytes less for each queue, stream, event.
+
+    The key is the identity of the code, whose own hash takes ten times as long; the value keeps the code alive.
+    """
+    key = (id(place[0]), place[1])
+    known = _places.get(key)
+    if known is None:
+        if len(_places) >= _PLACES_MAX:
+            _places.clear()
+        known = _places[key] = place
+    return known
+
+
+_places: dict[tuple[int, int], location_t] = {}
+#: A program that makes code without end must not grow for it.
+_PLACES_MAX = 4096
 
 
 def location_text(where: Any) -> str:

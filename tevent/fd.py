@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 
-from talloc_py._chunk import birthplaces, caller
+from talloc_py._chunk import birthplaces, caller, shared
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors, location_text
 
 from . import _sys
@@ -247,7 +247,7 @@ def tevent_add_fd(
     check_handler(handler)
     fde: tevent_fd | None = ev.ops.add_fd(ev, mem_ctx, fd, flags, handler, private_data, handler_name_of(handler))
     if fde is not None:
-        fde.created = caller(1)
+        fde.created = shared(caller(1))
     return fde
 
 

@@ -12,7 +12,7 @@ which need no chunk for that; `entry_for` makes one for somebody who looks at th
 
 from __future__ import annotations
 
-from talloc_py._chunk import birthplaces, caller, make_oldest
+from talloc_py._chunk import birthplaces, caller, make_oldest, shared
 from talloc_py.core import (
     TALLOC_CTX,
     attach,
@@ -327,7 +327,7 @@ def tevent_queue_create(mem_ctx: TALLOC_CTX | None, name: str | None) -> tevent_
     header = attach(queue, mem_ctx, tevent_queue, _destroy_queue)
     if header is None:
         return None
-    queue.created = caller(1)
+    queue.created = shared(caller(1))
     queue.running = True
     queue.waiting = 0
     queue.first = queue.last = queue.immediate = None

@@ -19,7 +19,7 @@ from __future__ import annotations
 import errno
 
 from talloc_py._abort import abort
-from talloc_py._chunk import birthplaces, caller_outside, talloc_buffer
+from talloc_py._chunk import birthplaces, caller_outside, shared, talloc_buffer
 from talloc_py.core import (
     TALLOC_CTX,
     attach,
@@ -150,7 +150,7 @@ def new_stream(mem_ctx: TALLOC_CTX | None, ops: tstream_context_ops) -> tstream_
     stream: tstream_context = _allocate(tstream_context)
     if attach(stream, mem_ctx, tstream_context, _destroy) is None:
         return None
-    stream.created = caller_outside("tsocket", "tevent", "talloc_py")
+    stream.created = shared(caller_outside("tsocket", "tevent", "talloc_py"))
     stream.ops = ops
     stream.read_req = stream.write_req = stream.disconnect_req = stream.monitor_req = None
     return stream
