@@ -271,6 +271,7 @@ class tevent_context(TALLOC_CTX):
     def _walk_fds(self) -> Iterator[tevent_fd]:
         fde = self.fd_first
         while fde is not None:
+            fde = fde.shown()
             yield fde
             fde = fde.fd_next
 

@@ -25,6 +25,9 @@ class fd_group:
 
     __slots__ = ("fd", "members")
 
+    #: Where a single event has its handler.
+    handler = None
+
     def __init__(self, fd: int) -> None:
         self.fd: int = fd
         self.members: list[tevent_fd] = []

@@ -279,7 +279,7 @@ def epoll_event_add_fd(
     if fde is None:
         return None
     c = fde._talloc_chunk
-    c.destructor = _epoll_fd_destructor
+    c.destructor = epoll_fd_destructor
     state: epoll_event_context = ev.additional_data
     # Without a fallback a kernel that refuses ends in the abort function; where that returns the event is dead.
     try:
@@ -292,21 +292,27 @@ def epoll_event_add_fd(
     return fde
 
 
-def _epoll_fd_destructor(fde: tevent_fd) -> int:
-    ev = fde.event_ctx
-    if ev is not None and not fde.destroyed:
-        state: epoll_event_context = ev.additional_data
-        if state.is_ours():
-            group = fde.group
-            if group is None:
-                state.remove(fde)
-            else:
-                group.remove(fde)
-                state.update(group)
+def epoll_fd_destructor(fde: tevent_fd) -> int:
+    """The destructor of an fd event."""
+    if fde.event_ctx is not None and not fde.destroyed:
+        leave_set(fde)
     return tevent_common_fd_destructor(fde)
 
 
-library_destructors.add(_epoll_fd_destructor)
+def leave_set(fde: tevent_fd) -> None:
+    """Let the kernel wait for *fde*, which is attached, no more."""
+    assert fde.event_ctx is not None
+    state: epoll_event_context = fde.event_ctx.additional_data
+    if state.is_ours():
+        group = fde.group
+        if group is None:
+            state.remove(fde)
+        else:
+            group.remove(fde)
+            state.update(group)
+
+
+library_destructors.add(epoll_fd_destructor)
 library_destructors.add(_destroy_epoll)
 
 
@@ -319,6 +325,10 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
     fde.flags = flags
     if state.is_ours():
         state.update(fde if fde.group is None else fde.group)
+
+
+#: The operations that do with an event that is no chunk what they do with others.
+plain_operations = {epoll_event_add_fd, epoll_event_set_fd_flags}
 
 
 def epoll_event_loop_once(ev: tevent_context) -> int:
@@ -353,7 +363,7 @@ def _wait_and_serve(ev: tevent_context, wait: int) -> int:
         return after_timeout(ev)
     fd, events = ready[0]
     fde: Any = state.table.get(fd)
-    handler = fde.handler if type(fde) is tevent_fd else None
+    handler = None if fde is None else fde.handler
     if handler is None or events >= _TROUBLE_MIN or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
         return 0

@@ -133,6 +133,10 @@ class tevent_fd(TALLOC_CTX):
         state = "detached" if self.event_ctx is None else f"flags {self.flags}"
         return f"<tevent_fd {self.handler_name} on descriptor {self.fd} at {id(self):#x}, {state}>"
 
+    def shown(self) -> tevent_fd:
+        """The event as others get to see it; see `tevent._ownfd`."""
+        return self
+
     def __del__(self) -> None:
         if getattr(self, "close_fn", None) is _auto_close and not self.destroyed:
             made = location_text(getattr(self, "created", None))

@@ -126,4 +126,5 @@ def _wait_with_poll(ev: tevent_context, wait: int) -> int:
 
 
 epoll.fallback_wait[0] = _wait_with_poll
+epoll.plain_operations.update((_add_fd, _set_fd_flags))
 builtin_backends["standard"] = choose()

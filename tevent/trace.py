@@ -173,6 +173,8 @@ def tevent_set_trace_fd_callback(
         private_data: Any object.
     """
     if _may_set(ev, cb, "tevent_set_trace_fd_callback"):
+        if cb is not None:
+            len(ev.fd_events)  # lets each of them be a real one from now on
         ev.trace_fd, ev.trace_fd_data = cb, private_data
 
 

@@ -170,7 +170,13 @@ def is_stream(stream: object) -> bool:
 
 
 def _destroy(stream: tstream_context) -> int:
-    """Silence what is outstanding; the backend's state is freed after this, as a child."""
+    """The destructor of a stream; the backend's state is freed after this, as a child."""
+    silence(stream)
+    return 0
+
+
+def silence(stream: tstream_context) -> None:
+    """Let what is outstanding never be heard of."""
     for req in (stream.read_req, stream.write_req, stream.disconnect_req, stream.monitor_req):
         if req is None:
             continue
@@ -179,7 +185,6 @@ def _destroy(stream: tstream_context) -> int:
         else:
             # The rest of a PDU, or a queued operation: in C only the request inside it ends.
             stop_operation(req)
-    return 0
 
 
 birthplaces[tstream_context] = "created"

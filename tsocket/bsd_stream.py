@@ -15,11 +15,22 @@ import errno
 from _warnings import warn  # what warnings.warn is, also while the interpreter shuts down
 from errno import EAGAIN, EINPROGRESS, EINTR, EINVAL, ENOMEM, ENOTCONN, EPIPE
 
-from talloc_py.core import TALLOC_CTX, attach, free_chunk, library_destructors, location_text
+from talloc_py.core import (
+    TALLOC_CTX,
+    attach,
+    attach_oldest,
+    destructor_guards,
+    free_chunk,
+    guarded_by,
+    lazy_children,
+    library_destructors,
+    location_text,
+)
 from tevent import get_errno, set_errno
-from tevent._request import schedule
+from tevent._ownfd import attach_own, detach_own, init_own, stand_in
+from tevent._request import made_late, schedule
 from tevent.context import tevent_context
-from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd, tevent_fd_set_flags
+from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd
 
 from . import _sys
 from ._stream import (
@@ -29,6 +40,7 @@ from ._stream import (
     new_stream,
     prepare,
     refuse_busy,
+    silence,
     tstream_context,
     writev_over,
 )
@@ -39,7 +51,7 @@ from .stream_backend import tstream_context_ops
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any, ClassVar, Final
 
     from tevent.req import tevent_req
 
@@ -63,19 +75,24 @@ _allocate = object.__new__
 BSD_OPS: Final = tstream_context_ops(name="bsd")
 
 
-class tstream_bsd(TALLOC_CTX):
+class tstream_bsd(tevent_fd):
     """
-    The descriptor below a stream: its transport, and the chunk whose end closes it.
+    The descriptor below a stream: its transport, and what closes it in the end.
+
+    It is its own fd event (see `tevent._ownfd`), and no chunk, as long as nobody looks: 15 % of the memory of an idle
+    connection. The chunks that C has here, a child of the stream and the fd event below that, are made for a report,
+    for a trace callback, and where memory is limited.
 
     C: ``struct tstream_bsd``
     """
+
+    __talloc_size__: ClassVar[int] = 96  # the fd event is a struct of its own in C
 
     __slots__ = (
         "__weakref__",
         "error",
         "ev",
         "fail_first",
-        "fd",
         "fde",
         "optimize",
         "quiet",
@@ -91,7 +108,7 @@ class tstream_bsd(TALLOC_CTX):
     optimize: bool
     fail_first: bool
     ev: tevent_context | None  # the context of fde; None without one
-    fde: tevent_fd | None
+    fde: tevent_fd | None  # itself, or one made by tevent_add_fd()
     reader: tevent_req | None  # the read that waits for the descriptor
     writer: tevent_req | None
     watcher: tevent_req | None  # the monitor
@@ -117,6 +134,26 @@ class tstream_bsd(TALLOC_CTX):
                 source=self,
             )
 
+    # -- what others get to see ----------------------------------------------------------------------------------------
+
+    def is_chunk(self) -> bool:
+        """Whether it is a chunk below its stream by now."""
+        return hasattr(self, "_talloc_chunk")
+
+    def become_chunk(self) -> None:
+        """Be a chunk, the oldest child of the stream: somebody looks, or is to be below it."""
+        if not self.is_chunk():
+            made_late(self.stream, lambda: attach_oldest(self, self.stream, tstream_bsd, _destroy))
+
+    def shown(self) -> tevent_fd:
+        """Let a real fd event take the place of this."""
+        fde = self.fde
+        if fde is self:
+            self.become_chunk()
+            self.fde = fde = stand_in(self, self)
+        assert fde is not None
+        return fde
+
     # -- waiting ------------------------------------------------------------------------------------------------------
 
     def _wait(self, ev: tevent_context, flag: int) -> int:
@@ -129,34 +166,50 @@ class tstream_bsd(TALLOC_CTX):
             fde = None
         if fde is None or fde.event_ctx is None:
             self._forget_event()
-            fde = tevent_add_fd(ev, self, self.fd, flag | _ERROR, _ready, self)
-            if fde is None:
-                return ENOMEM
-            self.fde = fde
-            self.ev = ev
-        else:
-            tevent_fd_set_flags(fde, fde.flags | flag | _ERROR)
+            return self._add_event(ev, flag | _ERROR)
+        ev.ops.set_fd_flags(fde, fde.flags | flag | _ERROR)
+        return 0
+
+    def _add_event(self, ev: tevent_context, flags: int) -> int:
+        """Have an fd event; 0 or an errno."""
+        self.ev = ev
+        if self.stream._talloc_chunk.extra is None:
+            self.fde = self  # already, as it may have to be replaced at once
+            try:
+                if attach_own(ev, self, flags):
+                    return 0
+            except BaseException:
+                self._forget_event()
+                raise
+        self.become_chunk()
+        self.fde = tevent_add_fd(ev, self, self.fd, flags, _ready, self)
+        if self.fde is None:
+            self.ev = None
+            return ENOMEM
         return 0
 
     def _forget_event(self) -> None:
         fde = self.fde
         self.fde = self.ev = None
-        if fde is not None:
+        if fde is self:
+            detach_own(self)
+        elif fde is not None:
             header = fde._talloc_chunk
             if header.obj is fde:
                 free_chunk(header, _HERE)
 
     def _stop_reading(self) -> None:
         """Data that nobody asked for: do not spin on it, the next read asks again."""
-        fde = self.fde
-        if fde is not None:
-            tevent_fd_set_flags(fde, fde.flags & ~_READ)
+        self._drop_flag(_READ)
 
     def _stop_writing(self) -> None:
         self.writer = None
+        self._drop_flag(_WRITE)
+
+    def _drop_flag(self, flag: int) -> None:
         fde = self.fde
         if fde is not None and fde.event_ctx is not None:
-            tevent_fd_set_flags(fde, fde.flags & ~_WRITE)
+            fde.event_ctx.ops.set_fd_flags(fde, fde.flags & ~flag)
 
     def _remember(self, err: int) -> int:
         """The first errno stays that of the stream; gives *err* back."""
@@ -423,7 +476,42 @@ def _destroy(bsd: tstream_bsd) -> int:
     return 0
 
 
+def _destroy_stream(stream: tstream_context) -> int:
+    """The destructor of a stream over a socket."""
+    silence(stream)
+    _end_below(stream)
+    return 0
+
+
+def _end_below(stream: tstream_context) -> None:
+    """Close the descriptor when the time has come at which a child would do that: behind all the others."""
+    bsd = stream.transport
+    if type(bsd) is tstream_bsd and not bsd.is_chunk():
+        if stream._talloc_chunk.child is None:
+            _destroy(bsd)
+        else:
+            bsd.become_chunk()
+
+
+def _materialise(stream: tstream_context) -> None:
+    """Make the chunk below a stream, which exists only for somebody who looks."""
+    bsd = stream.transport
+    if type(bsd) is tstream_bsd:
+        bsd.become_chunk()
+
+
+def _show_event(bsd: tstream_bsd) -> None:
+    """Make the fd event below that."""
+    if bsd.fde is bsd:
+        bsd.shown()
+
+
+lazy_children[tstream_context] = _materialise
+lazy_children[tstream_bsd] = _show_event
 library_destructors.add(_destroy)
+library_destructors.add(_destroy_stream)
+# A destructor of the user's takes the place of ours; what would be a child ends all the same.
+destructor_guards[tstream_context] = guarded_by(_end_below)
 
 
 def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | None:
@@ -433,16 +521,19 @@ def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | Non
         return None
     bsd: tstream_bsd = _allocate(tstream_bsd)
     bsd.fd = -1
-    if attach(bsd, stream, tstream_bsd, _destroy) is None:
-        free_chunk(stream._talloc_chunk, _HERE)
+    header = stream._talloc_chunk
+    # A limit may forbid what is below a stream.
+    if header.extra is not None and attach(bsd, stream, tstream_bsd, _destroy) is None:
+        free_chunk(header, _HERE)
         return None
+    init_own(bsd, fd, _ready, _ready.__name__)
     bsd.error = 0 if fd != -1 else ENOTCONN
     bsd.quiet = fd == -1
     bsd.optimize = bsd.fail_first = False
     bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd.watcher = None
     bsd.stream = stream
-    bsd.fd = fd
     stream.private_data = stream.transport = bsd
+    header.destructor = _destroy_stream
     return stream
 
 

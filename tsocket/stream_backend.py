@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 
+from talloc_py._walk import look_into
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
 from talloc_py.names import talloc_get_type_abort
 from tevent import get_errno
@@ -147,6 +148,7 @@ def tstream_context_data(stream: tstream_context, type: type[S]) -> S:
     """
     if not is_stream(stream):
         return None  # type: ignore[return-value]  # only where an abort function returns
+    look_into(stream._talloc_chunk)  # below a stream of the library's there may be no chunk yet
     return talloc_get_type_abort(stream.private_data, type)
 
 
