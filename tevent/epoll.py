@@ -362,7 +362,8 @@ def _wait_and_serve(ev: tevent_context, wait: int) -> int:
     if not ready:
         return after_timeout(ev)
     fd, events = ready[0]
-    fde: Any = state.table.get(fd)
+    table: Any = state.table
+    fde = table.get(fd)
     handler = None if fde is None else fde.handler
     if handler is None or events >= _TROUBLE_MIN or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
