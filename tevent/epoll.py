@@ -327,6 +327,9 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
         state.update(fde if fde.group is None else fde.group)
 
 
+#: Stands where no event waits for a descriptor.
+_NOBODY = fd_group(-1)
+
 #: The operations that do with an event that is no chunk what they do with others.
 plain_operations = {epoll_event_add_fd, epoll_event_set_fd_flags}
 
@@ -362,9 +365,8 @@ def _wait_and_serve(ev: tevent_context, wait: int) -> int:
     if not ready:
         return after_timeout(ev)
     fd, events = ready[0]
-    table: Any = state.table
-    fde = table.get(fd)
-    handler = None if fde is None else fde.handler
+    fde: Any = state.table.get(fd, _NOBODY)
+    handler = fde.handler
     if handler is None or events >= _TROUBLE_MIN or fde.busy or fde.wrapper is not None or ev.trace_fd is not None:
         _dispatch(state, fd, events)
         return 0
