@@ -61,7 +61,7 @@ from ._make import (
 )
 from ._typing import overload
 from .names import check_type, talloc_get_name, talloc_get_type, talloc_get_type_abort
-from .types import char, info_of, infos, is_pointer_type
+from .types import char, info_of, is_pointer_type, quick_fills
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -192,20 +192,15 @@ def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
     Returns:
         The chunk, named like the type; None if a memory limit refuses.
     """
+    parent: Any
     try:
-        info = infos[type]
-    except KeyError:
-        info = info_of(type)
-    parent: Any = None
-    if ctx is not None and info.quick:
-        try:
-            parent = ctx._talloc_chunk
-            if parent.obj is not ctx or parent.extra is not None:
-                parent = None
-        except Exception:  # whatever a user's __getattr__ raises
-            parent = None
-    if parent is None:
-        return new_plain(ctx, info) if info.plain else new_struct(ctx, type, type)
+        fill = quick_fills[type]
+        parent = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
+        usual = parent.obj is ctx and parent.extra is None
+    except Exception:  # whatever a user's __getattr__ raises
+        usual = False
+    if not usual:
+        return _talloc_unusual(ctx, type)
     # new_plain() and link() in one piece for the ordinary case: a third less time.
     obj = type()
     c = chunk()
@@ -223,7 +218,6 @@ def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
     if first is not None:
         first.prev = c
     parent.child = c
-    fill = info.fill
     if fill is not None:
         fill(obj)
     return obj
@@ -250,20 +244,15 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
     C: ``#define talloc_zero(ctx, type)``
     """
     # The body of talloc() once more: 8 % less time than with a call of it.
+    parent: Any
     try:
-        info = infos[type]
-    except KeyError:
-        info = info_of(type)
-    parent: Any = None
-    if ctx is not None and info.quick:
-        try:
-            parent = ctx._talloc_chunk
-            if parent.obj is not ctx or parent.extra is not None:
-                parent = None
-        except Exception:  # whatever a user's __getattr__ raises
-            parent = None
-    if parent is None:
-        return new_plain(ctx, info) if info.plain else new_struct(ctx, type, type)
+        fill = quick_fills[type]
+        parent = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
+        usual = parent.obj is ctx and parent.extra is None
+    except Exception:  # whatever a user's __getattr__ raises
+        usual = False
+    if not usual:
+        return _talloc_unusual(ctx, type)
     obj = type()
     c = chunk()
     obj._talloc_chunk = c
@@ -280,10 +269,15 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
     if first is not None:
         first.prev = c
     parent.child = c
-    fill = info.fill
     if fill is not None:
         fill(obj)
     return obj
+
+
+def _talloc_unusual(ctx: Any, type: Any) -> Any:
+    """talloc() of a class that is not made by calling it alone, or on no owner, or on one that has rare fields."""
+    info = info_of(type)
+    return new_plain(ctx, info) if info.plain else new_struct(ctx, type, type)
 
 
 def talloc_new(ctx: TALLOC_CTX | None) -> TALLOC_CTX | None:

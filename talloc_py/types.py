@@ -210,6 +210,8 @@ class type_info:
 
 
 infos: dict[Any, type_info] = {}
+#: `type_info.fill` of those classes that are `type_info.quick`: all that making an instance takes, with one look.
+quick_fills: dict[Any, Callable[[Any], None] | None] = {}
 #: Where the classes of chunks begin; set by the module that defines it.
 _chunk_bases: list[type] = []
 
@@ -226,7 +228,10 @@ def info_of(type_arg: Any) -> type_info:
         info = _pointer_info(type_arg) or _class_info(type_arg)
         if len(infos) >= _infos_max:
             infos.clear()
+            quick_fills.clear()
         infos[type_arg] = info
+        if info.quick:
+            quick_fills[type_arg] = info.fill
     return info
 
 

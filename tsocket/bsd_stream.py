@@ -89,7 +89,6 @@ class tstream_bsd(tevent_fd):
     __talloc_size__: ClassVar[int] = 96  # the fd event is a struct of its own in C
 
     __slots__ = (
-        "__weakref__",
         "error",
         "ev",
         "fail_first",
@@ -226,7 +225,7 @@ class tstream_bsd(tevent_fd):
         kind: object = type(vector)  # a name of its own, or checkers make a list of unknowns out of it
         buffer: Any = items[0] if kind is list and len(items) == 1 else None
         if type(buffer) is bytearray and buffer:  # what a read is given nearly always
-            req.op_vector = [buffer]
+            req.op_vector = (buffer,)
             req.op_ret = req.op_left = len(buffer)
         else:
             prepare(req, vector, True)
@@ -317,7 +316,8 @@ class tstream_bsd(tevent_fd):
         if count == 0:
             return self._failed(req, EPIPE)
         req.op_left -= count
-        advance(req.op_vector, count)
+        req.op_vector = rest = list(req.op_vector)
+        advance(rest, count)
         return False
 
     def _stuck(self, req: tevent_req, error: OSError) -> bool:
