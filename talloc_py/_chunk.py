@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     E = TypeVar("E")
 
 __all__ = [
+    "LEFT",
     "TALLOC_CTX",
     "attach",
     "attach_oldest",
@@ -56,25 +57,29 @@ __all__ = [
 class chunk:
     """The header of one chunk. Users never see it."""
 
-    __slots__ = ("child", "destructor", "extra", "lasti", "name", "next", "obj", "parent", "prev", "where")
+    # Eight, as two more take 16 bytes, 5 % of an idle connection, and 6 % of the building of a tree.
+    __slots__ = ("child", "destructor", "extra", "name", "next", "obj", "parent", "prev")
 
     #: The public object; None once the chunk is dead.
     obj: Any
     #: Header of the owner; None at top level.
     parent: chunk | None
-    #: Siblings, newest first; `prev` of the first is None.
+    #: Siblings, newest first; `prev` of the first is None. From the moment the destructor has agreed `next` is `LEFT`,
+    #: and `prev` where the free was called: see `freed_at`.
     next: chunk | None
-    prev: chunk | None
+    prev: Any
     #: The newest child.
     child: chunk | None
-    destructor: talloc_destructor_t | None
+    #: Of a dead chunk whose `prev` is the code alone, where in that. Two stores instead of a tuple: 8 % of a free.
+    destructor: Any
     #: A str, a type, a location `(code, lasti)` or `(code, lasti, prefix)`, `CONTENT`, or None (unnamed).
     name: Any
-    #: None; from the moment the destructor has agreed, where the free was called: see `freed_at`.
-    where: Any
-    #: Unset, unless `where` is the code alone. Two stores instead of a tuple: 8 % of a free.
-    lasti: int
     extra: rare | None
+
+
+#: Stands in the place of the next sibling of a chunk that has left the tree to die.
+LEFT = chunk()
+LEFT.obj = LEFT.parent = LEFT.next = LEFT.prev = LEFT.child = LEFT.destructor = LEFT.name = LEFT.extra = None
 
 
 class reference_handle(chunk):
@@ -286,8 +291,8 @@ def location_text(where: Any) -> str:
 
 def freed_at(c: chunk) -> Any:
     """The place where the free of a dead or dying chunk was called."""
-    where = c.where
-    return (where, c.lasti) if type(where) is _CodeType else where
+    where = c.prev
+    return (where, c.destructor) if type(where) is _CodeType else where
 
 
 def name_of(c: chunk) -> str | None:
@@ -380,7 +385,7 @@ def chunk_of(ptr: Any) -> chunk | None:
 
 def being_freed(c: chunk) -> bool:
     """Whether the free of a chunk has begun: its destructor has agreed, its children are going."""
-    return c.where is not None and c.obj is not None
+    return c.next is LEFT and c.obj is not None
 
 
 def size_of(c: chunk) -> int:
@@ -439,7 +444,6 @@ def link(
     c.child = None
     c.prev = None
     c.next = None
-    c.where = None
     c.extra = None
     c.parent = parent
     if parent is not None:
@@ -480,9 +484,10 @@ def become(c: chunk, obj: Any, where: Any) -> Any:
     old = c.obj
     if obj is not old:
         grave = chunk()
-        grave.obj = grave.parent = grave.next = grave.prev = grave.child = grave.destructor = grave.extra = None
+        grave.obj = grave.parent = grave.child = grave.destructor = grave.extra = None
         grave.name = name_of(c)
-        grave.where = where
+        grave.next = LEFT
+        grave.prev = where
         set_header(old, grave)
         set_header(obj, c)
         c.obj = obj

@@ -6,14 +6,15 @@ Prior art: ``_tc_free_internal()``, ``_tc_free_children_internal()``, ``_talloc_
 ``talloc_unlink()`` in lib/talloc/talloc.c. The order of everything is theirs; the recursion is not: a chain of a
 million chunks is freed with a list for a stack. Cost: O(chunks that die); a leaf costs a few assignments.
 
-The life of a chunk: alive (`where` is None) -> dying (`where` is set: its destructor has agreed, it is out of its
-parent's list, its children are going) -> dead (`obj` is None as well).
+The life of a chunk: alive -> dying (`next` is LEFT, `prev` the place of the free: its destructor has agreed, it is out
+of its parent's list, its children are going) -> dead (`obj` is None as well).
 """
 
 from __future__ import annotations
 
 from . import _abort
 from ._chunk import (
+    LEFT,
     RUNNING,
     chunk,
     link_first,
@@ -66,7 +67,7 @@ _DYING = 1
 
 def free_chunk(c: chunk, where: Any) -> int:
     """talloc_free() of a chunk that was found valid; *where* is the place of the call."""
-    if c.extra is not None or c.where is not None:
+    if c.extra is not None or c.next is LEFT:
         return free_rare(c, where)
     # What free_internal() comes to for a chunk that has neither references nor limits, and no children when its
     # destructor has run: 0.43 us instead of 0.80 for a request. RUNNING, called as a destructor, refuses.
@@ -79,7 +80,7 @@ def free_chunk(c: chunk, where: Any) -> int:
             answer = destructor_raised(c, destructor, error)
         if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return -1
-        if c.where is not None or c.extra is not None:
+        if c.next is LEFT or c.extra is not None:
             return free_agreed(c, where)
     if c.child is not None:
         return free_agreed(c, where)
@@ -87,15 +88,14 @@ def free_chunk(c: chunk, where: Any) -> int:
     before = c.prev
     if before is not None:
         before.next = following
-        c.prev = None
     else:
         parent = c.parent
         if parent is not None:
             parent.child = following
     if following is not None:
         following.prev = before
-        c.next = None
-    c.where = where
+    c.next = LEFT
+    c.prev = where
     c.parent = None
     c.obj = None
     return 0
@@ -115,8 +115,10 @@ def free_rare(c: chunk, where: Any) -> int:
 
 def free_agreed(c: chunk, where: Any) -> int:
     """The rest of a free whose destructor, if there was any, has agreed, and may have done anything."""
+    if c.next is LEFT:
+        return 0
     c.destructor = None
-    return 0 if c.where is not None else free_internal(c, where, True)
+    return free_internal(c, where, True)
 
 
 def log_references(c: chunk, complaint: str, where: Any) -> None:
@@ -191,8 +193,8 @@ def _free_all_children(top: chunk, where: Any, errors: list[BaseException]) -> N
             tc.child = following
             if following is not None:
                 following.prev = None
-            child.where = where
-            child.next = None
+            child.next = LEFT
+            child.prev = where
             if child.child is None:
                 child.parent = None
                 child.obj = None
@@ -238,12 +240,12 @@ def _begin(c: chunk, where: Any, errors: list[BaseException]) -> int:
         drop_handle(handle, where, errors)
         if not inside:
             return _REFUSED
-    if c.where is not None:
+    if c.next is LEFT:
         return _GONE
     if c.destructor is not None:
         if _destructor_refuses(c, errors):
             return _REFUSED
-        if c.where is not None:
+        if c.next is LEFT:
             return _GONE  # The destructor has removed itself and freed the chunk.
     return _leave_tree(c, where)
 
@@ -257,7 +259,8 @@ def _leave_tree(c: chunk, where: Any) -> int:
         c.parent = None
     else:
         unlink(c)
-    c.where = where
+    c.next = LEFT
+    c.prev = where
     return _DYING
 
 
@@ -275,7 +278,8 @@ def _destructor_refuses(c: chunk, errors: list[BaseException]) -> bool:
             return True
     if refuses(c, destructor, answer):
         return True
-    c.destructor = None
+    if c.next is not LEFT:  # else the destructor has freed the chunk itself
+        c.destructor = None
     return False
 
 
@@ -311,7 +315,7 @@ def _bury(c: chunk, errors: list[BaseException]) -> None:
     extra = c.extra
     if extra is not None:
         while extra.refs is not None:  # made by a destructor while the chunk was dying
-            drop_handle(extra.refs, c.where, errors)
+            drop_handle(extra.refs, c.prev, errors)
         try:
             release(c)
         except BaseException as error:  # what the abort function raises; the free has to be finished first
@@ -322,7 +326,8 @@ def drop_handle(handle: reference_handle, where: Any, errors: list[BaseException
     """Free a reference; its target does not notice."""
     forget_reference(handle)
     unlink(handle)
-    handle.where = where
+    handle.next = LEFT
+    handle.prev = where
     _bury(handle, errors)
 
 
@@ -392,7 +397,7 @@ def steal_internal(new: chunk | None, c: chunk) -> None:
 
     The move is complete also when the bookkeeping of a memory limit ends in an abort error.
     """
-    if c.where is not None:
+    if c.next is LEFT:
         return  # A dying chunk is beyond being saved; C would leave a dangling pointer in the new list.
     if new is None:
         new = world.null

@@ -13,6 +13,8 @@ from . import _abort
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import CodeType
+
     from ._chunk import chunk, reference_handle
 
 __all__ = ["memlimit", "pool_space", "rare"]
@@ -36,7 +38,7 @@ def align16(size: int) -> int:
 class rare:
     """The rare fields of one chunk; a chunk without any of them has none of these."""
 
-    __slots__ = ("body", "limit", "member", "pool", "refs", "size", "start")
+    __slots__ = ("asked", "body", "limit", "member", "pool", "refs", "size", "start")
 
     def __init__(self) -> None:
         #: The newest reference to the chunk, head of a list.
@@ -50,6 +52,8 @@ class rare:
         self.start: int = 0
         #: Size as limits and pools have it on their books: a buffer may have been resized behind our back.
         self.size: int = 0
+        #: Where the free of an event was called whose handler runs, so that it goes when that returns.
+        self.asked: tuple[CodeType, int] | None = None
         #: Size of a plain TALLOC_CTX: 1 where TALLOC_CTX was the type argument.
         self.body: int = 0
 

@@ -9,7 +9,7 @@ no stack are needed. Cost: O(chunks below).
 
 from __future__ import annotations
 
-from ._chunk import chunk, header_of, lazy_children, reference_handle, size_of
+from ._chunk import LEFT, chunk, header_of, lazy_children, reference_handle, size_of
 from ._rare import HEADER_BYTES, POOL_BYTES, rare
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def look_into(c: chunk) -> chunk | None:
 
 def walk(root: chunk) -> Iterator[chunk]:
     """*root* and all chunks below, handles too; parents first, the newest child first. Nothing if it is dying."""
-    if root.where is not None:
+    if root.next is LEFT:
         return
     c = root
     yield c
@@ -89,7 +89,7 @@ def limit_total(root: chunk, old: memlimit | None, new: memlimit | None) -> int:
     met_root = False
     while todo:
         c = todo.pop()
-        if c.where is not None or (c is root and met_root):
+        if c.next is LEFT or (c is root and met_root):
             continue
         met_root = True
         inner = None if c.extra is None else c.extra.limit
@@ -141,7 +141,7 @@ def _limit_share(c: chunk) -> int:
 def check_invariants(root: chunk) -> None:
     """Raise AssertionError where the headers of a tree do not fit together; for tests."""
     for c in walk(root):
-        assert c.where is None, "a chunk in a list of children is not dying"
+        assert c.next is not LEFT, "a chunk in a list of children is not dying"
         assert c.obj is not None, "a chunk in a list of children is not dead"
         assert header_of(c.obj) is c if type(c) is not reference_handle else c.obj is c, "object and header are a pair"
         before = None

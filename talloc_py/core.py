@@ -12,6 +12,7 @@ from __future__ import annotations
 from sys import _getframe  # pyright: ignore[reportPrivateUsage]  # documented, and 40 times faster than inspect
 
 from ._chunk import (
+    LEFT,
     RUNNING,
     TALLOC_CTX,
     attach,
@@ -210,7 +211,6 @@ def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
     c.destructor = None
     c.child = None
     c.prev = None
-    c.where = None
     c.extra = None
     c.parent = parent
     first = parent.child
@@ -261,7 +261,6 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
     c.destructor = None
     c.child = None
     c.prev = None
-    c.where = None
     c.extra = None
     c.parent = parent
     first = parent.child
@@ -310,7 +309,6 @@ def talloc_new(ctx: TALLOC_CTX | None) -> TALLOC_CTX | None:
     c.destructor = None
     c.child = None
     c.prev = None
-    c.where = None
     c.extra = None
     c.parent = parent
     first = parent.child
@@ -478,7 +476,7 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
     c: Any
     try:
         c = ptr._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        if c.obj is not ptr or c.extra is not None or c.where is not None:
+        if c.obj is not ptr or c.extra is not None or c.next is LEFT:
             c = None
     except Exception:  # whatever a user's __getattr__ raises
         c = None
@@ -494,7 +492,7 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
             answer = destructor_raised(c, destructor, error)
         if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return -1
-        if c.where is not None or c.extra is not None:
+        if c.next is LEFT or c.extra is not None:
             return free_agreed(c, (frame.f_code, frame.f_lasti))
     if c.child is not None:
         return free_agreed(c, (frame.f_code, frame.f_lasti))
@@ -502,16 +500,15 @@ def talloc_free(ptr: TALLOC_CTX | None) -> int:
     before = c.prev
     if before is not None:
         before.next = following
-        c.prev = None
     else:
         parent = c.parent
         if parent is not None:
             parent.child = following
     if following is not None:
         following.prev = before
-        c.next = None
-    c.where = frame.f_code
-    c.lasti = frame.f_lasti
+    c.next = LEFT
+    c.prev = frame.f_code
+    c.destructor = frame.f_lasti
     c.parent = None
     c.obj = None
     return 0
@@ -540,7 +537,7 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     c: Any
     try:
         c = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        if c.obj is not ctx or c.extra is not None or c.where is not None:
+        if c.obj is not ctx or c.extra is not None or c.next is LEFT:
             c = None
     except Exception:  # whatever a user's __getattr__ raises
         c = None
@@ -557,7 +554,7 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
             answer = destructor_raised(c, destructor, error)
         if answer is not AGREED and answer is not None and refuses(c, destructor, answer):
             return
-        if c.where is not None or c.extra is not None:
+        if c.next is LEFT or c.extra is not None:
             free_agreed(c, (frame.f_code, frame.f_lasti))
             return
     if c.child is not None:
@@ -567,16 +564,15 @@ def TALLOC_FREE(ctx: TALLOC_CTX | None) -> None:
     before = c.prev
     if before is not None:
         before.next = following
-        c.prev = None
     else:
         parent = c.parent
         if parent is not None:
             parent.child = following
     if following is not None:
         following.prev = before
-        c.next = None
-    c.where = frame.f_code
-    c.lasti = frame.f_lasti
+    c.next = LEFT
+    c.prev = frame.f_code
+    c.destructor = frame.f_lasti
     c.parent = None
     c.obj = None
 

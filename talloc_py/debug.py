@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from ._abort import talloc_abort_error, talloc_set_abort_fn, talloc_set_log_fn, talloc_set_log_stderr
-from ._chunk import TALLOC_CTX, attach, chunk, world
+from ._chunk import LEFT, TALLOC_CTX, attach, chunk, world
 from ._free import free_internal, reference_of, steal_internal
 from ._walk import totals
 
@@ -96,7 +96,7 @@ def talloc_disable_null_tracking() -> None:
 def _live_autofree() -> chunk | None:
     """The autofree context, unless it is dead or dying: C forgets it when its free begins."""
     autofree = _state.autofree
-    return None if autofree is None or autofree.where is not None else autofree
+    return None if autofree is None or autofree.next is LEFT else autofree
 
 
 def _at_exit() -> None:

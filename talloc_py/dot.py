@@ -9,7 +9,7 @@ Cost: O(chunks below), when it is called.
 
 from __future__ import annotations
 
-from ._chunk import chunk_of, name_of, size_of
+from ._chunk import LEFT, chunk_of, name_of, size_of
 from .diagnostics import birth_of
 from .report import _visits
 
@@ -47,7 +47,7 @@ def ownership_dot(*roots: TALLOC_CTX, max_depth: int = -1) -> str:
     edges: dict[str, None] = {}  # a set that keeps the order
     for root in roots:
         start = chunk_of(root)
-        if start is None or start.where is not None:
+        if start is None or start.next is LEFT:
             continue
         path: list[chunk] = []
         for c, level, is_ref in _visits(start, 0, max_depth):

@@ -76,7 +76,7 @@ def _new_handle(holder: chunk | None, target: chunk) -> reference_handle | None:
     handle.obj = handle
     handle.name = ".reference"
     handle.destructor = forget_reference
-    handle.child = handle.next = handle.prev = handle.where = handle.extra = handle.newer = None
+    handle.child = handle.next = handle.prev = handle.extra = handle.newer = None
     handle.parent = holder
     handle.target = target
     if holder is not None:

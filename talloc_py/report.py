@@ -9,6 +9,7 @@ lib/util/talloc_report_printf.c. Cost: O(chunks below); C adds all totals up ane
 from __future__ import annotations
 
 from ._chunk import (
+    LEFT,
     TALLOC_CTX,
     chunk,
     chunk_of,
@@ -53,7 +54,7 @@ __all__ = [
 def _root(ptr: TALLOC_CTX | None) -> chunk | None:
     """Where a report begins; None if there is nothing to report, as for a chunk that is dying."""
     root = world.null if ptr is None else chunk_of(ptr)
-    return None if root is None or root.where is not None else root
+    return None if root is None or root.next is LEFT else root
 
 
 def _visits(root: chunk, depth: int, max_depth: int) -> Iterator[tuple[chunk, int, bool]]:

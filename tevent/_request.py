@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from sys import _getframe
 
-from talloc_py._chunk import RUNNING, birthplaces, chunk, link, make_oldest
+from talloc_py._chunk import LEFT, RUNNING, birthplaces, chunk, link, make_oldest
 from talloc_py._free import steal_internal
 from talloc_py.core import (
     TALLOC_CTX,
@@ -438,7 +438,6 @@ def new_operation(
         header.destructor = destroy
         header.child = None
         header.prev = None
-        header.where = None
         header.extra = None
         header.parent = parent
         header.next = first = parent.child
@@ -535,10 +534,10 @@ def _has_trigger(req: tevent_req) -> bool:
     if data is None or req.status == RECEIVED or (req.rare is not None and req.rare.received):
         return False
     header = data._talloc_chunk
-    if header.where is None and header.destructor is not RUNNING:
+    if header.next is not LEFT and header.destructor is not RUNNING:
         return True
     # The state is going: with the whole request, where a user's destructor has taken the place of ours, or before it.
-    return req._talloc_chunk.where is not None
+    return req._talloc_chunk.next is LEFT
 
 
 def _trigger_of(req: tevent_req) -> tevent_immediate:
@@ -665,7 +664,7 @@ def post(req: tevent_req, ev: tevent_context) -> None:
         return
     # The step of an operation that waits for the loop is not lost by it.
     run = req.im_run if _waits(req) else finish_again
-    if req._talloc_chunk.where is None:
+    if req._talloc_chunk.next is not LEFT:
         schedule(req, ev, run)
     else:  # The request is dying: a trigger dies with it, it would itself stay in the list.
         req.im_run = run

@@ -10,6 +10,7 @@ Cost: nothing until something is wrong.
 from __future__ import annotations
 
 from talloc_py._chunk import caller_outside
+from talloc_py._rare import rare
 from talloc_py.core import abort_errors, being_freed, chunk_of, location_text, name_of
 
 from .debug import TEVENT_DEBUG_FATAL, tevent_debug
@@ -102,8 +103,10 @@ def tevent_common_check_double_free(ptr: TALLOC_CTX, reason: str) -> None:
 def free_later(event: TALLOC_CTX) -> int:
     """What the destructor of an event answers whose handler runs: -1. Where the free was called is remembered."""
     c = event._talloc_chunk
-    if getattr(c, "lasti", None) is None:
-        c.lasti = caller_outside("talloc_py", "tevent", "tsocket")  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]  # unset while it lives
+    if c.extra is None:
+        c.extra = rare()
+    if c.extra.asked is None:
+        c.extra.asked = caller_outside("talloc_py", "tevent", "tsocket")
     return -1
 
 
@@ -115,8 +118,8 @@ def freed_in_handler(event: TALLOC_CTX) -> str:
     function, place = asked_by()
     born = made_at(c, event)
     made = f", made at {born}," if born else ""
-    where = getattr(c, "lasti", None)
-    first = f" at {location_text(where)}" if isinstance(where, tuple) else ""
+    where = None if c.extra is None else c.extra.asked
+    first = "" if where is None else f" at {location_text(where)}"
     return (
         f"chunk '{name_of(c)}'{made} was freed{first} while its handler runs, goes when that returns, and is used "
         f"again by {function}() at {location_text(place)}; a handler that frees its event must forget it"

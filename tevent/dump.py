@@ -20,7 +20,7 @@ import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from talloc_py import _sys as clock
-from talloc_py._chunk import location_text
+from talloc_py._chunk import LEFT, location_text
 
 from . import _sys
 from ._base import handler_name_of
@@ -104,7 +104,7 @@ def pending_requests() -> tuple[pending_request, ...]:
 
 def _is_outstanding(req: tevent_req) -> bool:
     c = getattr(req, "_talloc_chunk", None)
-    if c is None or c.obj is not req or c.where is not None:
+    if c is None or c.obj is not req or c.next is LEFT:
         return False
     if getattr(req, "op", None) is None and not hasattr(req, "kind"):
         return False  # a signal has come in the middle of its making

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from sys import _getframe
 
-from talloc_py._chunk import chunk
+from talloc_py._chunk import LEFT, chunk
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
 from talloc_py.names import talloc_get_type_abort
 from talloc_py.types import infos
@@ -137,7 +137,6 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     header.destructor = destroy
     header.child = below
     header.prev = None
-    header.where = None
     header.extra = None
     header.parent = parent
     header.next = first = parent.child
@@ -150,7 +149,6 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     below.child = None
     below.prev = None
     below.next = None
-    below.where = None
     below.extra = None
     below.parent = header
     fill = info.fill
@@ -451,10 +449,10 @@ def tevent_req_post(req: tevent_req, ev: tevent_context) -> tevent_req:
             type(req) is tevent_req
             and req.rare is None
             and req.status != RECEIVED
-            and header.where is None
+            and header.next is not LEFT
             and header.destructor is None
             and req._talloc_chunk.obj is req
-            and req._talloc_chunk.where is None
+            and req._talloc_chunk.next is not LEFT
             and ev.im_plain is True
         )
     except AttributeError:  # no state, no request, no context; or a copy of one

@@ -387,7 +387,6 @@ def tevent_add_timer(
     c.destructor = _destroy_timer
     c.child = None
     c.prev = None
-    c.where = None
     c.extra = None
     c.parent = parent
     c.next = first = parent.child

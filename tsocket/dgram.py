@@ -480,7 +480,6 @@ def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[talloc_buff
     c.name = uint8_t
     c.destructor = None
     c.child = None
-    c.where = None
     c.extra = None
     c.parent = parent
     c.next = first = parent.child
@@ -492,7 +491,6 @@ def _hand_over(req: tevent_req, mem_ctx: TALLOC_CTX | None) -> tuple[talloc_buff
     newest.destructor = None
     newest.child = None
     newest.prev = None
-    newest.where = None
     newest.extra = None
     newest.parent = parent
     newest.next = c

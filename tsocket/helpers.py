@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from errno import EBUSY, EINVAL, EIO, ENOMEM
 
-from talloc_py._chunk import talloc_list
+from talloc_py._chunk import LEFT, talloc_list
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_free
 from tevent import get_errno, trace
 from tevent._request import DONE, USER_ERROR, conclude, finish_again, new_operation, operation, schedule, tevent_req
@@ -72,7 +72,7 @@ def _pdu_stop(req: tevent_req) -> None:
     stop_operation(req)
     req.op_next = req.op_private = req.op_given = None
     header = req._talloc_chunk.child
-    while header is not None:
+    while header is not None and header is not LEFT:
         following = header.next
         if not isinstance(header.obj, _LIBRARYS_OWN):
             free_chunk(header, _HERE)

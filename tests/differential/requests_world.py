@@ -18,6 +18,7 @@ from talloc_py import (
     talloc_strdup,
     talloc_zero,
 )
+from talloc_py._chunk import LEFT
 from tevent import (
     TEVENT_REQ_RECEIVED,
     tevent_context_init_byname,
@@ -120,7 +121,7 @@ class StillWorld:
 
 def is_going(obj: Any) -> bool:
     """Whether its destructor has agreed, and its children are going."""
-    return obj._talloc_chunk.where is not None
+    return obj._talloc_chunk.next is LEFT
 
 
 def alive(obj: Any) -> bool:
