@@ -197,10 +197,11 @@ def talloc(ctx: TALLOC_CTX | None, type: Any) -> Any:
     try:
         fill = quick_fills[type]
         parent = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        usual = parent.obj is ctx and parent.extra is None
+        if parent.obj is not ctx or parent.extra is not None:
+            parent = None
     except Exception:  # whatever a user's __getattr__ raises
-        usual = False
-    if not usual:
+        parent = fill = None
+    if parent is None:
         return _talloc_unusual(ctx, type)
     # new_plain() and link() in one piece for the ordinary case: a third less time.
     obj = type()
@@ -248,10 +249,11 @@ def talloc_zero(ctx: TALLOC_CTX | None, type: Any) -> Any:
     try:
         fill = quick_fills[type]
         parent = ctx._talloc_chunk  # type: ignore[union-attr]  # None has none: below
-        usual = parent.obj is ctx and parent.extra is None
+        if parent.obj is not ctx or parent.extra is not None:
+            parent = None
     except Exception:  # whatever a user's __getattr__ raises
-        usual = False
-    if not usual:
+        parent = fill = None
+    if parent is None:
         return _talloc_unusual(ctx, type)
     obj = type()
     c = chunk()
