@@ -14,7 +14,7 @@ from typing import Any
 
 import talloc_py as t
 from talloc_py import _free, _walk, debug
-from talloc_py._chunk import CONTENT, RUNNING, being_freed, chunk, world
+from talloc_py._chunk import CONTENT, LEFT, RUNNING, being_freed, chunk, world
 
 from .program import Interpreter
 from .tree_world import (
@@ -140,7 +140,8 @@ class Tree(Interpreter):
             if not other.asked and not other.emptied and not being_freed(header):
                 continue
             # In C only the first of its siblings knows its owner.
-            if is_above(c, header) or (header.prev is None and header.parent is c):
+            is_first = header.prev is None or header.next is LEFT
+            if is_above(c, header) or (is_first and header.parent is c):
                 return False
         return True
 
