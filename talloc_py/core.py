@@ -590,6 +590,9 @@ def talloc_free_children(ptr: TALLOC_CTX | None) -> None:
     if ptr is not None:
         c = chunk_of(ptr)
         if c is not None:
+            from ._walk import look_into
+
+            look_into(c)  # what is a child only for those who look is one for this, too
             free_children(c, caller(1))
 
 

@@ -10,6 +10,7 @@ from stream_kit import readv
 
 from talloc_py import (
     talloc_free,
+    talloc_free_children,
     talloc_get_name,
     talloc_new,
     talloc_parent,
@@ -165,3 +166,11 @@ def test_the_context_goes_first(top, loop, waiting):
     talloc_free(ev)
     assert stream.transport.event_ctx is None
     assert talloc_free(stream) == 0
+
+
+def test_free_of_what_is_below(waiting):
+    """As in C the descriptor is closed when the children of the stream are freed."""
+    stream, _, peer = waiting
+    talloc_free_children(stream)
+    assert peer.recv(1) == b""
+    assert stream.transport.fd == -1
