@@ -12,7 +12,7 @@ from sys import _getframe
 from talloc_py._chunk import LEFT, chunk
 from talloc_py.core import TALLOC_CTX, free_chunk, talloc_zero
 from talloc_py.names import talloc_get_type_abort
-from talloc_py.types import infos
+from talloc_py.types import quick_fills
 
 from . import trace
 from ._base import check_context
@@ -119,9 +119,9 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     frame = _getframe(1)
     parent: Any
     try:
-        info = infos[type]
+        fill = quick_fills[type]
         parent = mem_ctx._talloc_chunk  # type: ignore[union-attr]  # None has none
-        if not info.quick or parent.obj is not mem_ctx or parent.extra is not None or trace.request_watchers:
+        if parent.obj is not mem_ctx or parent.extra is not None or trace.request_watchers:
             raise LookupError
     except Exception:  # whatever a user's __getattr__ raises
         return _create_unusual(mem_ctx, type, (frame.f_code, frame.f_lasti))
@@ -151,7 +151,6 @@ def tevent_req_create(mem_ctx: TALLOC_CTX | None, type: type[S]) -> tuple[tevent
     below.next = None
     below.extra = None
     below.parent = header
-    fill = info.fill
     if fill is not None:
         fill(state)
     req.made_in = frame.f_code
