@@ -331,7 +331,7 @@ def epoll_event_set_fd_flags(fde: tevent_fd, flags: int) -> None:
 _NOBODY = fd_group(-1)
 
 #: The operations that do with an event that is no chunk what they do with others.
-plain_operations = {epoll_event_add_fd, epoll_event_set_fd_flags}
+plain_operations: set[Callable[..., Any]] = {epoll_event_add_fd, epoll_event_set_fd_flags}
 
 
 def epoll_event_loop_once(ev: tevent_context) -> int:
