@@ -214,7 +214,7 @@ def tevent_timers_cancelled(count: int) -> Cost:
 def tevent_timers_fired(count: int) -> Cost:
     """`tevent_add_timer`, and a loop until all have run."""
     from talloc_py import talloc_new
-    from tevent import tevent_add_timer, tevent_context_init, tevent_loop_once, tevent_timeval_current_ofs
+    from tevent import tevent_add_timer, tevent_context_init, tevent_loop_wait, tevent_timeval_current_ofs
 
     top = talloc_new(None)
     ev = tevent_context_init(top)
@@ -234,8 +234,8 @@ def tevent_timers_fired(count: int) -> Cost:
                 tevent_add_timer(ev, top, tevent_timeval_current_ofs(0, usecs), fired, None)
         wait_until_due(size)
         with meter:
-            while left:
-                tevent_loop_once(ev)
+            tevent_loop_wait(ev)
+        assert not left
         return meter.cost(size)
 
     return total_cost([work(size) for size in sizes(count)])

@@ -22,7 +22,7 @@ def tevent_requests(count: int, depth: int) -> Cost:
     from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_new
     from tevent import (
         tevent_context_init,
-        tevent_loop_once,
+        tevent_loop_wait,
         tevent_req,
         tevent_req_callback_data,
         tevent_req_create,
@@ -61,12 +61,17 @@ def tevent_requests(count: int, depth: int) -> Cost:
         state.value += 1
         tevent_req_done(req)
 
+    def start():
+        tevent_req_set_callback(foo_send(top, ev, depth), finished, None)
+
     def finished(req):
         nonlocal left
         if tevent_req_simple_recv_unix(req):
             raise OSError
         TALLOC_FREE(req)
         left -= 1
+        if left:
+            start()
 
     top = talloc_new(None)
     ev = tevent_context_init(top)
@@ -75,9 +80,8 @@ def tevent_requests(count: int, depth: int) -> Cost:
     def run(total):
         nonlocal left
         left = total
-        while left:
-            tevent_req_set_callback(foo_send(top, ev, depth), finished, None)
-            tevent_loop_once(ev)
+        start()
+        tevent_loop_wait(ev)
 
     run(WARM_UP)
     return per_item(partial(run, count), count)

@@ -6,7 +6,12 @@ struct foo_state {
 	int value;
 };
 
-static long left;
+struct work {
+	TALLOC_CTX *top;
+	struct tevent_context *ev;
+	int depth;
+	long left;
+};
 
 static void foo_done(struct tevent_req *subreq);
 
@@ -56,33 +61,43 @@ static void foo_done(struct tevent_req *subreq)
 	tevent_req_done(req);
 }
 
-static void finished(struct tevent_req *req)
+static void finished(struct tevent_req *req);
+
+static void start(struct work *work)
 {
-	check(simple_recv_unix(req) == 0, "foo");
-	TALLOC_FREE(req);
-	left--;
+	tevent_req_set_callback(foo_send(work->top, work->ev, work->depth), finished, work);
 }
 
-static void run(TALLOC_CTX *top, struct tevent_context *ev, int depth, long total)
+static void finished(struct tevent_req *req)
 {
-	left = total;
-	while (left != 0) {
-		tevent_req_set_callback(foo_send(top, ev, depth), finished, NULL);
-		tevent_loop_once(ev);
+	struct work *work = tevent_req_callback_data_void(req);
+
+	check(simple_recv_unix(req) == 0, "foo");
+	TALLOC_FREE(req);
+	work->left--;
+	if (work->left != 0) {
+		start(work);
 	}
+}
+
+static void run(struct work *work, long total)
+{
+	work->left = total;
+	start(work);
+	tevent_loop_wait(work->ev);
 }
 
 int main(int argc, char **argv)
 {
 	long count = count_argument(argc, argv, 3);
-	int depth = atoi(argv[1]);
-	TALLOC_CTX *top = talloc_new(NULL);
-	struct tevent_context *ev = tevent_context_init(top);
+	struct work work = {.depth = atoi(argv[1])};
 	struct stopwatch watch = {0};
 
-	run(top, ev, depth, 1000);
+	work.top = talloc_new(NULL);
+	work.ev = tevent_context_init(work.top);
+	run(&work, 1000);
 	stopwatch_start(&watch);
-	run(top, ev, depth, count);
+	run(&work, count);
 	stopwatch_stop(&watch);
 	stopwatch_print(&watch, count);
 	return 0;
