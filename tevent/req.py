@@ -43,11 +43,11 @@ from ._request import (
     post,
     rare_of,
     receive,
-    schedule,
     state_of,
     tevent_req,
 )
 from .context import loop_unwatched, tevent_context, tevent_loop_once
+from .immediate import tevent_common_schedule_immediate
 from .timed import tevent_add_timer
 
 TYPE_CHECKING = False
@@ -452,13 +452,24 @@ def tevent_req_post(req: tevent_req, ev: tevent_context) -> tevent_req:
             and header.destructor is None
             and req._talloc_chunk.obj is req
             and req._talloc_chunk.next is not LEFT
+            and req.im_ev is None
             and ev.im_plain is True
+            and ev.ops.schedule_immediate is tevent_common_schedule_immediate
         )
     except AttributeError:  # no state, no request, no context; or a copy of one
         plain = False
     if plain:
-        # post(), spelled out for a living request with a state, in a context that nobody watches: 13 % of its life
-        schedule(req, ev, finish_again)
+        # post() and schedule(), spelled out for a living request with a state, in a context that nobody watches: 15 %
+        # of its life
+        req.im_run = finish_again
+        req.im_ev = ev
+        req.im_next = None
+        req.im_prev = last = ev.im_last
+        if last is None:
+            ev.im_first = req
+        else:
+            last.im_next = req
+        ev.im_last = req
     elif is_request(req) and check_context(ev):
         post(req, ev)
     return req
@@ -556,9 +567,40 @@ def tevent_req_received(req: tevent_req) -> None:
     The cleanup function runs with `TEVENT_REQ_RECEIVED`, then the state chunk is freed with all below it. The request
     chunk stays until somebody frees it; its callback will not run any more.
     """
-    if is_request(req):
+    header: Any
+    below: Any
+    try:
+        header = req._talloc_chunk
+        below = req.data._talloc_chunk  # type: ignore[union-attr]  # without a state: further down
+        plain = (
+            type(req) is tevent_req
+            and header.obj is req
+            and req.rare is None
+            and req.im_ev is None
+            and req.q_queue is None
+            and header.child is below
+            and below.next is None
+            and below.child is None
+            and below.destructor is None
+            and below.extra is None
+        )
+    except AttributeError:  # no state, no request; or a copy of one
+        plain = False
+    if plain and not trace.request_watchers:
+        # receive() and free_chunk(), spelled out for a request that is at rest, as nearly all are here: 13 % of its
+        # life
+        header.destructor = None
+        req.status = RECEIVED
+        header.child = None
+        below.next = LEFT
+        below.prev = _HERE
+        below.parent = below.obj = req.data = None
+    elif is_request(req):
         req._talloc_chunk.destructor = None if req.q_queue is None else leave_when_freed
         receive(req)
+
+
+_HERE: Final = (tevent_req_received.__code__, 0)
 
 
 def tevent_req_poll(req: tevent_req, ev: tevent_context) -> bool:
