@@ -585,7 +585,7 @@ def tevent_req_received(req: tevent_req) -> None:
             and below.extra is None
         )
     except AttributeError:  # no state, no request; or a copy of one
-        plain = False
+        plain, header, below = False, None, None
     if plain and not trace.request_watchers:
         # receive() and free_chunk(), spelled out for a request that is at rest, as nearly all are here: 13 % of its
         # life
