@@ -246,6 +246,11 @@ class Area(Protocol):
         ...
 
 
+def lines(text: str) -> list[str]:
+    """The program that a text holds, a line each."""
+    return [line.strip() for line in text.strip().splitlines()]
+
+
 class Divergence(Exception):  # what it is called everywhere here
     """The two sides were seen to do different things."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from .frames import AREA
 from .machine import search
-from .program import Random, generate, replay
+from .program import Random, generate, lines, replay
 from .real import Real
 
 EXAMPLES: dict[str, str] = {
@@ -93,11 +93,6 @@ EXAMPLES: dict[str, str] = {
         texts c0
     """,
 }
-
-
-def lines(text: str) -> list[str]:
-    """The program that a text holds, a line each."""
-    return [line.strip() for line in text.strip().splitlines()]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -13,13 +13,8 @@ from tevent._timerheap import timer_queue
 from .loop import AREA
 from .loop_examples import EACH, FOUND
 from .machine import search
-from .program import Random, generate, replay
+from .program import Random, generate, lines, replay
 from .real import Real
-
-
-def lines(text: str) -> list[str]:
-    """The program that a text holds, a line each."""
-    return [line.strip() for line in text.strip().splitlines()]
 
 
 @pytest.mark.parametrize("name", [*FOUND, *EACH])

@@ -8,15 +8,10 @@ import pytest
 from tevent import req as requests
 
 from .machine import search
-from .program import Random, generate, replay
+from .program import Random, generate, lines, replay
 from .real import Real
 from .requests import AREA
 from .requests_examples import EACH, FOUND
-
-
-def lines(text: str) -> list[str]:
-    """The program that a text holds, a line each."""
-    return [line.strip() for line in text.strip().splitlines()]
 
 
 @pytest.mark.parametrize("name", [*FOUND, *EACH])

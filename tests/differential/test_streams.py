@@ -10,15 +10,10 @@ import pytest
 from tsocket import _stream, bsd_address, bsd_dgram, bsd_stream, helpers
 
 from .machine import search
-from .program import Random, generate, replay
+from .program import Random, generate, lines, replay
 from .real import Real
 from .streams import AREA
 from .streams_examples import EACH, FOUND
-
-
-def lines(text: str) -> list[str]:
-    """The program that a text holds, a line each."""
-    return [line.strip() for line in text.strip().splitlines()]
 
 
 @pytest.mark.parametrize("name", [*FOUND, *EACH])

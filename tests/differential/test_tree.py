@@ -11,15 +11,10 @@ import talloc_py
 from talloc_py import _rare, core, refs
 
 from .machine import search
-from .program import Random, generate, minimise, replay
+from .program import Random, generate, lines, minimise, replay
 from .real import Real
 from .tree import AREA
 from .tree_examples import EACH, FOUND
-
-
-def lines(text: str) -> list[str]:
-    """The program that a text holds, a line each."""
-    return [line.strip() for line in text.strip().splitlines()]
 
 
 @pytest.mark.parametrize("name", [*FOUND, *EACH])

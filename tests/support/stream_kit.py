@@ -23,11 +23,13 @@ from talloc_py import TALLOC_CTX, TALLOC_FREE, talloc_free, talloc_new
 from tevent import (
     get_errno,
     tevent_context,
+    tevent_context_init,
     tevent_context_init_byname,
     tevent_context_set_wait_timeout,
     tevent_loop_once,
     tevent_req,
     tevent_req_is_in_progress,
+    tevent_req_poll,
     tevent_req_set_callback,
 )
 from tsocket import (
@@ -39,6 +41,7 @@ from tsocket import (
     tstream_readv_pdu_send,
     tstream_readv_recv,
     tstream_readv_send,
+    tstream_unix_socketpair,
     tstream_writev_recv,
     tstream_writev_send,
 )
@@ -338,3 +341,27 @@ class LengthPrefixed:
 def framed(data: bytes) -> bytes:
     """*data* with its length in front, as `LengthPrefixed` reads it."""
     return len(data).to_bytes(4, "big") + data
+
+
+class Bench:
+    """A loop and two connected streams, the near one of which is looked at."""
+
+    def __init__(self) -> None:
+        self.top = talloc_new(None)
+        self.ev: tevent_context = tevent_context_init(self.top)
+        ret, near, far = tstream_unix_socketpair(self.top, self.top)
+        assert ret == 0
+        assert near is not None
+        assert far is not None
+        self.near: tstream_context = near
+        self.far: tstream_context = far
+
+    def say(self, data: bytes) -> None:
+        """Send to the near stream."""
+        talloc_free(tstream_writev_send(self.top, self.ev, self.far, [data]))
+
+    def wait(self, req: tevent_req | None) -> tevent_req:
+        """Until *req* is finished."""
+        assert req is not None
+        assert tevent_req_poll(req, self.ev)
+        return req

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import stream_kit
 
-from talloc_py import talloc_free, talloc_new, talloc_parent
+from talloc_py import talloc_free, talloc_parent
 from tevent import (
     NT_STATUS_CONNECTION_DISCONNECTED,
     NT_STATUS_INVALID_PARAMETER,
@@ -17,12 +18,9 @@ from tevent import (
     NT_STATUS_OK,
     NT_STATUS_PIPE_BUSY,
     NT_STATUS_RPC_PROTOCOL_ERROR,
-    tevent_context,
-    tevent_context_init,
     tevent_loop_once,
     tevent_req,
     tevent_req_is_in_progress,
-    tevent_req_poll,
     tevent_update_timer,
     timeval,
 )
@@ -43,12 +41,9 @@ from tsocket import (
     dcerpc_read_ncacn_packet_recv,
     dcerpc_read_ncacn_packet_send,
     tstream_binding_handle_create,
-    tstream_context,
     tstream_full_request_u32,
     tstream_readv_recv,
     tstream_readv_send,
-    tstream_unix_socketpair,
-    tstream_writev_send,
 )
 
 
@@ -59,34 +54,14 @@ def packet(body: bytes = b"", ptype: int = DCERPC_PKT_RESPONSE, order: str = "<"
     return struct.pack(order + "4B4sHHI", 5, 0, ptype, 3, drep, size, 0, 0x01020304) + body
 
 
-class Bench:
-    """A loop and two connected streams."""
-
-    def __init__(self) -> None:
-        self.top = talloc_new(None)
-        self.ev: tevent_context = tevent_context_init(self.top)
-        ret, near, far = tstream_unix_socketpair(self.top, self.top)
-        assert ret == 0
-        assert near is not None
-        assert far is not None
-        self.near: tstream_context = near
-        self.far: tstream_context = far
-
-    def say(self, data: bytes) -> None:
-        """Send to the one under test."""
-        talloc_free(tstream_writev_send(self.top, self.ev, self.far, [data]))
+class Bench(stream_kit.Bench):
+    """Two streams, and what is tested here."""
 
     def heard(self, size: int) -> bytes:
         """What the one under test has sent."""
         buf = bytearray(size)
         assert tstream_readv_recv(self.wait(tstream_readv_send(self.top, self.ev, self.far, [buf]))) == (size, 0)
         return bytes(buf)
-
-    def wait(self, req: tevent_req | None) -> tevent_req:
-        """Until *req* is finished."""
-        assert req is not None
-        assert tevent_req_poll(req, self.ev)
-        return req
 
     def read(self) -> Any:
         """The result of reading a packet."""

@@ -8,10 +8,11 @@ from errno import EBADMSG, ECONNRESET, EIO, EMSGSIZE, EPIPE
 from typing import Any
 
 import pytest
+import stream_kit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talloc_py import talloc_free, talloc_get_size, talloc_new, talloc_parent
+from talloc_py import talloc_free, talloc_get_size, talloc_parent
 from tevent import (
     NT_STATUS_ACCESS_DENIED,
     NT_STATUS_CONNECTION_DISCONNECTED,
@@ -20,18 +21,14 @@ from tevent import (
     NT_STATUS_OK,
     STATUS_MORE_ENTRIES,
     tevent_abort_error,
-    tevent_context,
-    tevent_context_init,
     tevent_loop_once,
     tevent_req,
     tevent_req_is_in_progress,
-    tevent_req_poll,
     tevent_req_set_endtime,
     timeval,
 )
 from tsocket import (
     ldap_full_packet,
-    tstream_context,
     tstream_full_request_u16,
     tstream_full_request_u32,
     tstream_read_packet_recv,
@@ -42,33 +39,11 @@ from tsocket import (
     tstream_readv_send,
     tstream_u32_read_recv,
     tstream_u32_read_send,
-    tstream_unix_socketpair,
-    tstream_writev_send,
 )
 
 
-class Bench:
-    """A loop and two connected streams."""
-
-    def __init__(self) -> None:
-        self.top = talloc_new(None)
-        self.ev: tevent_context = tevent_context_init(self.top)
-        ret, near, far = tstream_unix_socketpair(self.top, self.top)
-        assert ret == 0
-        assert near is not None
-        assert far is not None
-        self.near: tstream_context = near
-        self.far: tstream_context = far
-
-    def say(self, data: bytes) -> None:
-        """Send to the reader."""
-        talloc_free(tstream_writev_send(self.top, self.ev, self.far, [data]))
-
-    def wait(self, req: tevent_req | None) -> tevent_req:
-        """Until *req* is finished."""
-        assert req is not None
-        assert tevent_req_poll(req, self.ev)
-        return req
+class Bench(stream_kit.Bench):
+    """Two streams, and what is tested here."""
 
     def rest(self, size: int) -> bytes:
         """What is still in the stream."""
