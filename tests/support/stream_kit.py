@@ -348,7 +348,9 @@ class Bench:
 
     def __init__(self) -> None:
         self.top = talloc_new(None)
-        self.ev: tevent_context = tevent_context_init(self.top)
+        ev = tevent_context_init(self.top)
+        assert ev is not None
+        self.ev = ev
         ret, near, far = tstream_unix_socketpair(self.top, self.top)
         assert ret == 0
         assert near is not None
