@@ -364,8 +364,7 @@ def tevent_add_timer(
         if (
             parent.obj is not owner
             or parent.extra is not None
-            or ev.tm_plain is not True
-            or ev._talloc_chunk.obj is not ev
+            or ev.tm_plain is not True  # only a living context has that
             or ev.ops.add_timer is not tevent_common_add_timer_v2
             or type(next_event) is not timeval
             or not callable(handler)
