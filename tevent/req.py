@@ -577,7 +577,6 @@ def tevent_req_received(req: tevent_req) -> None:
             and header.obj is req
             and req.rare is None
             and req.im_ev is None
-            and req.q_queue is None
             and header.child is below
             and below.next is None
             and below.child is None
@@ -588,7 +587,7 @@ def tevent_req_received(req: tevent_req) -> None:
         plain, header, below = False, None, None
     if plain and not trace.request_watchers:
         # receive() and free_chunk(), spelled out for a request that is at rest, as nearly all are here: 13 % of its
-        # life
+        # life. What has a state stands in no queue itself.
         header.destructor = None
         req.status = RECEIVED
         header.child = None

@@ -76,5 +76,7 @@ EQUIVALENT: dict[str, dict[tuple[str, str, str], str]] = {
         ("tevent_req_post", "req._talloc_chunk.obj is req", "req._talloc_chunk.obj is not req"): _SLOWER,
         ("tevent_req_post", "req.status != RECEIVED", "req.status == RECEIVED"): _SLOWER,
         ("tevent_req_post", "type(req) is tevent_req", "type(req) is not tevent_req"): _SLOWER,
+        ("tevent_req_received", "header.obj is req", "header.obj is not req"): _SLOWER,
+        ("tevent_req_received", "type(req) is tevent_req", "type(req) is not tevent_req"): _SLOWER,
     },
 }

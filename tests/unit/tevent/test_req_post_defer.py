@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from req_kit import Bench, job_state, opened, silent_aborts, state_of
 
@@ -14,7 +16,10 @@ from tevent import (
     tevent_abort_error,
     tevent_add_timer,
     tevent_context_init,
+    tevent_context_init_ops,
     tevent_create_immediate,
+    tevent_find_ops_byname,
+    tevent_ops,
     tevent_req,
     tevent_req_create,
     tevent_req_defer_callback,
@@ -106,6 +111,27 @@ class TestPost:
         assert there.drain() == 1
         assert bench.take() == [("a", TEVENT_REQ_IN_PROGRESS)]
         there.close()
+
+    def test_by_a_backend_of_the_users(self, bench: Bench) -> None:
+        """The callback waits where the context's operations put immediate events."""
+        base = tevent_find_ops_byname("standard")
+        assert base is not None
+        kept: list[Any] = []
+        ops = tevent_ops(
+            context_init=base.context_init,
+            schedule_immediate=lambda im, ev, handler, private_data, name: kept.append((im, ev, handler, private_data)),
+            loop_once=base.loop_once,
+        )
+        there = tevent_context_init_ops(bench.root, ops, None)
+        assert there is not None
+        req, _ = bench.make(name="a")
+        tevent_req_done(req)
+        tevent_req_post(req, there)
+        assert bench.take() == [("a", TEVENT_REQ_DONE)]
+        [(im, ev, handler, private_data)] = kept
+        assert ev is there
+        handler(ev, im, private_data)
+        assert bench.take() == [("a", TEVENT_REQ_DONE)]
 
     def test_in_progress(self, bench: Bench) -> None:
         """A request in progress fires, loses its endtime, runs no cleanup, and can finish normally later."""
