@@ -379,3 +379,21 @@ def handler_name_of(handler: object) -> str:
         return "NULL"
     name: object = getattr(handler, "__name__", None)
     return name if type(name) is str else type(handler).__name__
+
+
+def rarely(record: type, name: str, default: Any, doc: str) -> Any:
+    """An attribute of an event that is in its *record* of rare features, ``rare``, made for the first other value."""
+
+    def read(event: Any) -> Any:
+        rare = event.rare
+        return default if rare is None else getattr(rare, name)
+
+    def write(event: Any, value: Any) -> None:
+        rare = event.rare
+        if rare is None:
+            if value is default:
+                return
+            rare = event.rare = record()
+        setattr(rare, name, value)
+
+    return property(read, write, doc=doc)

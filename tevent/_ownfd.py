@@ -32,15 +32,14 @@ __all__ = ["attach_own", "detach_own", "init_own", "stand_in"]
 _allocate = object.__new__
 
 
-def init_own(fde: tevent_fd, fd: int, handler: tevent_fd_handler_t, handler_name: str) -> None:
+def init_own(fde: tevent_fd, fd: int, handler: tevent_fd_handler_t) -> None:
     """Set what an event has; it waits for nothing yet."""
     fde.busy = fde.destroyed = False
     fde.fd = fd
     fde.flags = 0
     fde.handler = handler
-    fde.handler_name = handler_name
-    fde.additional_flags = fde.tag = 0
-    fde.event_ctx = fde.private_data = fde.close_fn = fde.additional_data = fde.wrapper = fde.group = None
+    fde.additional_flags = 0
+    fde.event_ctx = fde.private_data = fde.rare = fde.wrapper = fde.group = None
 
 
 def attach_own(ev: tevent_context, fde: tevent_fd, flags: int) -> bool:
@@ -100,4 +99,5 @@ def stand_in(fde: tevent_fd, owner: TALLOC_CTX) -> tevent_fd:
     return real
 
 
-_COPIED = tuple(name for name in tevent_fd.__slots__ if name not in ("busy", "created"))
+_SLOTS: tuple[str, ...] = tevent_fd.__slots__
+_COPIED = tuple(name for name in _SLOTS if name not in ("busy", "created"))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from talloc_py.core import TALLOC_CTX, attach, bad_chunk, free_chunk, library_destructors
 
-from ._base import TAG_MASK, check_context, check_handler, handler_name_of, tevent_context, wrong_type
+from ._base import TAG_MASK, check_context, check_handler, handler_name_of, rarely, tevent_context, wrong_type
 from .abort import abort_about, free_later, freed_in_handler, tevent_abort, tevent_common_check_double_free
 from .debug import TEVENT_DEBUG_TRACE, tevent_debug
 from .trace import (
@@ -62,24 +62,6 @@ class rare_immediate:
         self.wrapper: wrapper_glue | None = None
 
 
-def _rarely(name: str, default: Any, doc: str) -> Any:
-    """An attribute of `tevent_immediate` that is in its record of rare features."""
-
-    def read(im: tevent_immediate) -> Any:
-        rare = im.rare
-        return default if rare is None else getattr(rare, name)
-
-    def write(im: tevent_immediate, value: Any) -> None:
-        rare = im.rare
-        if rare is None:
-            if value is default:
-                return
-            rare = im.rare = rare_immediate()
-        setattr(rare, name, value)
-
-    return property(read, write, doc=doc)
-
-
 class tevent_immediate(TALLOC_CTX):
     """
     An immediate event: idle, or queued on one context.
@@ -112,22 +94,33 @@ class tevent_immediate(TALLOC_CTX):
         # What is in `rare` is no slot, which type checkers need not know.
         __slots__ = ("busy", "handler", "im_ev", "im_next", "im_prev", "private_data", "rare")
 
-        cancel_fn = _rarely(
-            "cancel_fn", None, "Called before a queued event is taken off its list; set by a backend after scheduling."
+        cancel_fn = rarely(
+            rare_immediate,
+            "cancel_fn",
+            None,
+            "Called before a queued event is taken off its list; set by a backend after scheduling.",
         )
-        additional_data = _rarely("additional_data", None, "For the backend.")
-        tag = _rarely("tag", 0, "See `tevent_immediate_set_tag`.")
-        destroyed = _rarely("destroyed", False, "It was freed by its handler, which still runs.")
-        detach_ev = _rarely(
-            "detach_ev", None, "The context whose trace callback still waits for the DETACH of the run that goes on."
+        additional_data = rarely(rare_immediate, "additional_data", None, "For the backend.")
+        tag = rarely(rare_immediate, "tag", 0, "See `tevent_immediate_set_tag`.")
+        destroyed = rarely(rare_immediate, "destroyed", False, "It was freed by its handler, which still runs.")
+        detach_ev = rarely(
+            rare_immediate,
+            "detach_ev",
+            None,
+            "The context whose trace callback still waits for the DETACH of the run that goes on.",
         )
-        threaded = _rarely(
+        threaded = rarely(
+            rare_immediate,
             "threaded",
             False,
             "A thread has scheduled it and the loop has not taken it over yet: it has an event_ctx, but is on no list.",
         )
-        wrapper = _rarely("wrapper", None, "What it was scheduled through, if that was a wrapper context.")
-        name = _rarely("name", None, "The name that a backend was given for the handler; None: the handler's own.")
+        wrapper = rarely(
+            rare_immediate, "wrapper", None, "What it was scheduled through, if that was a wrapper context."
+        )
+        name = rarely(
+            rare_immediate, "name", None, "The name that a backend was given for the handler; None: the handler's own."
+        )
 
     def __init__(self) -> None:
         raise TypeError("a tevent_immediate is made by tevent_create_immediate(), not by calling the class")

@@ -23,6 +23,7 @@ from tevent.fd import (
     TEVENT_FD_ERROR,
     TEVENT_FD_READ,
     TEVENT_FD_WRITE,
+    context_of,
     tevent_add_fd,
     tevent_fd,
     tevent_fd_get_flags,
@@ -90,7 +91,6 @@ class tdgram_bsd(TALLOC_CTX):
         "_others",
         "_room",
         "_sock",
-        "ev",
         "family",
         "fd",
         "fde",
@@ -101,7 +101,6 @@ class tdgram_bsd(TALLOC_CTX):
 
     fd: int  # -1 once disconnected
     optimize: bool
-    ev: tevent_context | None  # the context of fde
     fde: tevent_fd | None
     reader: tevent_req | None  # the receive that waits for the descriptor
     writer: tevent_req | None
@@ -180,10 +179,11 @@ class tdgram_bsd(TALLOC_CTX):
 
     def _wait(self, ev: tevent_context, flags: int) -> int:
         """See to it that the descriptor is watched for *flags* on *ev*; 0 or an errno."""
-        if self.ev is not ev and (self.reader is not None or self.writer is not None):
-            return EINVAL  # all that wait must wait on the same context
+        for waiting in (self.reader, self.writer):
+            if waiting is not None and waiting.op_ev is not ev:
+                return EINVAL  # all that wait must wait on the same context
         fde = self.fde
-        if fde is not None and self.ev is ev:
+        if fde is not None and context_of(fde) is ev:
             have = tevent_fd_get_flags(fde)
             if have:
                 if have & flags != flags:
@@ -194,12 +194,10 @@ class tdgram_bsd(TALLOC_CTX):
         if fde is None:
             return ENOMEM
         self.fde = fde
-        self.ev = ev
         return 0
 
     def _forget_event(self) -> None:
-        fde = self.fde
-        self.fde = self.ev = None
+        fde, self.fde = self.fde, None
         if fde is not None:
             free_chunk(fde._talloc_chunk, _HERE)
 
@@ -216,7 +214,7 @@ class tdgram_bsd(TALLOC_CTX):
         # An empty datagram and "nothing there" look the same at first sight; a receive looks twice.
         req.op_left = 2
         fde = self.fde
-        if self.ev is req.op_ev and fde.event_ctx is not None and fde.flags & _READ and not self.optimize:  # type: ignore[union-attr]  # there is an fd event where there is a context of it
+        if fde is not None and fde.event_ctx is req.op_ev and fde.flags & _READ and not self.optimize:
             self.reader = req
             return True
         err = 0
@@ -386,7 +384,7 @@ def _new_bsd_dgram(mem_ctx: TALLOC_CTX | None, fd: int) -> tdgram_context | None
         bsd.fd = -1
         if attach(bsd, dgram, tdgram_bsd, _destroy) is not None:
             bsd.optimize = False
-            bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd._sock = bsd._others = None
+            bsd.fde = bsd.reader = bsd.writer = bsd._sock = bsd._others = None
             bsd.family = 0
             bsd._room = _sys.int_room()
             bsd.fd = fd

@@ -30,7 +30,7 @@ from tevent import get_errno, set_errno
 from tevent._ownfd import attach_own, detach_own, init_own, stand_in
 from tevent._request import made_late, schedule
 from tevent.context import tevent_context
-from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, tevent_add_fd, tevent_fd
+from tevent.fd import TEVENT_FD_ERROR, TEVENT_FD_READ, TEVENT_FD_WRITE, context_of, tevent_add_fd, tevent_fd
 
 from . import _sys
 from ._stream import (
@@ -90,7 +90,6 @@ class tstream_bsd(tevent_fd):
 
     __slots__ = (
         "error",
-        "ev",
         "fail_first",
         "fde",
         "optimize",
@@ -106,7 +105,6 @@ class tstream_bsd(tevent_fd):
     quiet: bool  # the error came from a system call: perhaps no event of the descriptor tells of it
     optimize: bool
     fail_first: bool
-    ev: tevent_context | None  # the context of fde; None without one
     fde: tevent_fd | None  # itself, or one made by tevent_add_fd()
     reader: tevent_req | None  # the read that waits for the descriptor
     writer: tevent_req | None
@@ -157,13 +155,11 @@ class tstream_bsd(tevent_fd):
 
     def _wait(self, ev: tevent_context, flag: int) -> int:
         """See to it that the descriptor is watched for *flag* and errors on *ev*; 0 or an errno."""
-        fde = self.fde
-        if self.ev is not ev:
-            if self.reader is not None or self.writer is not None or self.watcher is not None:
+        for waiting in (self.reader, self.writer, self.watcher):
+            if waiting is not None and waiting.op_ev is not ev:
                 return EINVAL  # all that wait must wait on the same context
-            self._forget_event()
-            fde = None
-        if fde is None or fde.event_ctx is None:
+        fde = self.fde
+        if fde is None or context_of(fde) is not ev:
             self._forget_event()
             return self._add_event(ev, flag | _ERROR)
         ev.ops.set_fd_flags(fde, fde.flags | flag | _ERROR)
@@ -171,7 +167,6 @@ class tstream_bsd(tevent_fd):
 
     def _add_event(self, ev: tevent_context, flags: int) -> int:
         """Have an fd event; 0 or an errno."""
-        self.ev = ev
         if self.stream._talloc_chunk.extra is None:
             self.fde = self  # already, as it may have to be replaced at once
             try:
@@ -182,14 +177,10 @@ class tstream_bsd(tevent_fd):
                 raise
         self.become_chunk()
         self.fde = tevent_add_fd(ev, self, self.fd, flags, _ready, self)
-        if self.fde is None:
-            self.ev = None
-            return ENOMEM
-        return 0
+        return ENOMEM if self.fde is None else 0
 
     def _forget_event(self) -> None:
-        fde = self.fde
-        self.fde = self.ev = None
+        fde, self.fde = self.fde, None
         if fde is self:
             detach_own(self)
         elif fde is not None:
@@ -248,8 +239,7 @@ class tstream_bsd(tevent_fd):
                 schedule(req, ev, done)
                 return True
         fde = self.fde
-        # There is an fd event where there is a context of it.
-        if self.ev is not ev or fde.event_ctx is None or not fde.flags & _READ:  # type: ignore[union-attr]
+        if fde is None or fde.event_ctx is not ev or not fde.flags & _READ:
             err = self._wait(ev, _READ)
             if err:
                 later(req, done, -1, err)
@@ -526,11 +516,11 @@ def new_bsd_stream(mem_ctx: TALLOC_CTX | None, fd: int) -> tstream_context | Non
     if header.extra is not None and attach(bsd, stream, tstream_bsd, _destroy) is None:
         free_chunk(header, _HERE)
         return None
-    init_own(bsd, fd, _ready, _ready.__name__)
+    init_own(bsd, fd, _ready)
     bsd.error = 0 if fd != -1 else ENOTCONN
     bsd.quiet = fd == -1
     bsd.optimize = bsd.fail_first = False
-    bsd.ev = bsd.fde = bsd.reader = bsd.writer = bsd.watcher = None
+    bsd.fde = bsd.reader = bsd.writer = bsd.watcher = None
     bsd.stream = stream
     stream.private_data = stream.transport = bsd
     header.destructor = _destroy_stream
