@@ -162,7 +162,8 @@ class tstream_bsd(tevent_fd):
         if fde is None or context_of(fde) is not ev:
             self._forget_event()
             return self._add_event(ev, flag | _ERROR)
-        ev.ops.set_fd_flags(fde, fde.flags | flag | _ERROR)
+        # Not the operations of *ev*: a wrapper leaves the waiting to its main context.
+        fde.event_ctx.ops.set_fd_flags(fde, fde.flags | flag | _ERROR)  # type: ignore[union-attr]  # is there: see above
         return 0
 
     def _add_event(self, ev: tevent_context, flags: int) -> int:

@@ -8,6 +8,7 @@ from errno import EALREADY, ECONNABORTED, ECONNRESET, EINVAL, EIO, ENOTCONN, EPI
 
 import pytest
 from stream_kit import BIG, Loop, disconnect, finished_with, is_open, monitor, read_now, readv, write_now, writev
+from tevent_kit import wrapper_of
 
 from talloc_py import talloc_abort_error, talloc_free, talloc_parent
 from tevent import (
@@ -22,8 +23,10 @@ from tevent import (
 from tsocket import (
     tstream_disconnect_recv,
     tstream_monitor_recv,
+    tstream_monitor_send,
     tstream_pending_bytes,
     tstream_readv_recv,
+    tstream_readv_send,
     tstream_writev_recv,
 )
 
@@ -234,6 +237,21 @@ class TestErrorsOfOthers:
         assert writing.result == (-1, EINVAL)
         assert watching.result == (-1, EINVAL)
         assert reading.calls == 0
+
+    def test_a_wrapper_is_a_context_of_its_own(self, top, loop, unix):
+        """What waits through a wrapper may be joined through that, on the same event, but not from its main context."""
+        wrapped = wrapper_of(loop.ev)
+        watching = loop.watch(tstream_monitor_send(top, wrapped, unix.stream), tstream_monitor_recv)
+        fde = unix.stream.transport.fde
+        reading = loop.watch(tstream_readv_send(top, wrapped, unix.stream, [bytearray(1)]), tstream_readv_recv)
+        assert unix.stream.transport.fde is fde
+        writing = loop.watch(writev(loop, top, unix.stream, BIG), tstream_writev_recv)
+        loop.settle()
+        assert writing.result == (-1, EINVAL)
+        unix.peer.send(b"x")
+        loop.settle()
+        assert watching.result == (-1, EINVAL)
+        assert reading.result == (1, 0)
 
     def test_refused_operations_do_not_end_it(self, top, loop, unix):
         """Argument errors, EBUSY and EALREADY are the core's."""
