@@ -90,7 +90,7 @@ class driver(TALLOC_CTX):
             self.timer = None
         te = ev.timers.first()
         if te is not None:
-            now = _sys.now_us()
+            now = _sys.time_ns() // 1000
             left = tevent_timeval_until(timeval(now // 1000000, now % 1000000), te.next_event)
             self.timer = self.loop.call_later(left.tv_sec + left.tv_usec / 1e6, self.turn)
 

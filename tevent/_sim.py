@@ -180,7 +180,7 @@ class simulation:
         self._span_us_max: int = span_us_max
         self._default: bool = default
         self._undo: list[Callable[[], None]] = []
-        self._clock: Callable[[], int] = _sys.now_us
+        self._clock: Callable[[], int] = _sys.time_ns
         self._serial: int = 0
         self._seen: dict[str, int] = {}
         self._requests: request_watch = request_watch(self.tell)
@@ -206,8 +206,8 @@ class simulation:
         assert top is not None  # nothing limits what has no owner
         self.top = top
         _active.world = self
-        self._clock = _sys.now_us
-        _sys.now_us = self._read_clock
+        self._clock = _sys.time_ns
+        _sys.time_ns = self._read_clock
         self._requests.begin()
         if self._default:
             self._undo.append(be_default(self))
@@ -228,7 +228,7 @@ class simulation:
             for undo in self._undo:
                 undo()
             self._requests.end()
-            _sys.now_us = self._clock
+            _sys.time_ns = self._clock
             _active.world = None
 
     @property
@@ -237,7 +237,7 @@ class simulation:
         return _active.world is self
 
     def _read_clock(self) -> int:
-        return self._now_us
+        return self._now_us * 1000
 
     # -- contexts -----------------------------------------------------------------------------------------------------
 

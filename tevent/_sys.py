@@ -22,7 +22,7 @@ from os import strerror as strerror
 from os import write as write
 from sys import platform as platform
 from time import perf_counter_ns as perf_counter_ns
-from time import time_ns as time_ns
+from time import time_ns as time_ns  # the wall clock: this is the one place to put another one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,11 +57,6 @@ EPOLL_CLOEXEC = getattr(select, "EPOLL_CLOEXEC", 0)
 
 #: One wakeup: eight bytes, as an eventfd wants them; a pipe takes them just as well.
 WAKEUP = (1).to_bytes(8, sys.byteorder)
-
-
-def now_us() -> int:
-    """The wall clock, in microseconds since the epoch: C's gettimeofday(). The one place to put another clock."""
-    return time_ns() // 1000
 
 
 def stopwatch_us() -> int:

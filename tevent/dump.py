@@ -230,7 +230,7 @@ def _describe_timer(te: Any) -> str:
 
 
 def _in_time(te: tevent_timer) -> str:
-    left = te.next_event.tv_sec + te.next_event.tv_usec / 1e6 - _sys.now_us() / 1e6
+    left = te.next_event.tv_sec + te.next_event.tv_usec / 1e6 - _sys.time_ns() / 1e9
     return f"in {_duration(left)}" if left >= 0 else f"due for {_duration(-left)}"
 
 

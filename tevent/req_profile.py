@@ -190,7 +190,7 @@ def _profile_of_request(req: tevent_req) -> tevent_req_profile | None:
 
 
 def _now() -> timeval:
-    now = _sys.now_us()
+    now = _sys.time_ns() // 1000
     return timeval(now // 1000000, now % 1000000)
 
 

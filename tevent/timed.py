@@ -147,7 +147,7 @@ def tevent_timeval_current() -> timeval:
 
     C: ``struct timeval tevent_timeval_current(void)``
     """
-    return from_us(_sys.now_us())
+    return from_us(_sys.time_ns() // 1000)
 
 
 def tevent_timeval_set(secs: int, usecs: int) -> timeval:
@@ -217,7 +217,7 @@ def tevent_timeval_current_ofs(secs: int, usecs: int) -> timeval:
     if (secs | usecs) >> 32:
         secs &= _UINT32
         usecs &= _UINT32
-    later: timeval = _tuple_new(timeval, divmod(_sys.now_us() + secs * 1000000 + usecs, 1000000))
+    later: timeval = _tuple_new(timeval, divmod(_sys.time_ns() // 1000 + secs * 1000000 + usecs, 1000000))
     return later
 
 
@@ -695,7 +695,7 @@ def run_first_timer(ev: tevent_context) -> int:
     if due <= 0 and live[key].next_event == _ZERO:
         current_time = _ZERO
     else:
-        now_us = _sys.now_us()
+        now_us = _sys.time_ns() // 1000
         if due > now_us or timers.odd:
             delay = _delay_us(live[key], now_us) if timers.odd else due - now_us
             if delay > 0:
@@ -736,7 +736,7 @@ def tevent_common_loop_timer_delay(ev: tevent_context) -> timeval:
         if run_first_timer(ev) == SERVED:
             return _ZERO
         if ev.wait_us:
-            left = tevent_timeval_until(from_us(_sys.now_us()), te.next_event)
+            left = tevent_timeval_until(from_us(_sys.time_ns() // 1000), te.next_event)
             # It was not due a moment ago: zero would say that it has run.
             return left if left != _ZERO else timeval(0, 1)
     return ev.wait_timeout

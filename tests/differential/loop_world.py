@@ -202,7 +202,7 @@ class World(Interpreter):
 
     def _take_over(self) -> None:
         self._kept: list[tuple[Any, str, Any]] = []
-        self._replace(_sys, "now_us", lambda: self.clock_us)
+        self._replace(_sys, "time_ns", lambda: self.clock_us * 1000)
         self._replace(_sys, "epoll", lambda flags=0: VirtualEpoll(self, flags))
         self._replace(_sys, "poll", lambda: VirtualPoll(self))
         self._old_signals = {signum: signal.signal(signum, self._foreign) for signum in SIGNALS}

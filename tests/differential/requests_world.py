@@ -95,12 +95,12 @@ class StillWorld:
     def __init__(self, aborted: Any) -> None:
         self.us = START_US
         self._aborted = aborted
-        self._saved = tevent_sys.now_us, tevent_sys.epoll
-        tevent_sys.now_us = lambda: self.us
+        self._saved = tevent_sys.time_ns, tevent_sys.epoll
+        tevent_sys.time_ns = lambda: self.us * 1000
         tevent_sys.epoll = self._epoll
 
     def put_back(self) -> None:
-        tevent_sys.now_us, tevent_sys.epoll = self._saved
+        tevent_sys.time_ns, tevent_sys.epoll = self._saved
 
     def _epoll(self, flags: int = 0) -> Any:
         world = self

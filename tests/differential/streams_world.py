@@ -54,8 +54,8 @@ class World:
         self._created = 0
         self.crowded = False
         self._aborted = aborted
-        self._saved = tevent_sys.now_us, tevent_sys.epoll
-        tevent_sys.now_us = lambda: self.us
+        self._saved = tevent_sys.time_ns, tevent_sys.epoll
+        tevent_sys.time_ns = lambda: self.us * 1000
         tevent_sys.epoll = self._epoll
 
     def note_descriptors(self) -> None:
@@ -71,7 +71,7 @@ class World:
                 self.ranks[fd] = inode, self._created
 
     def put_back(self) -> None:
-        tevent_sys.now_us, tevent_sys.epoll = self._saved
+        tevent_sys.time_ns, tevent_sys.epoll = self._saved
 
     def _epoll(self, flags: int = 0) -> Any:
         world, real = self, select.epoll(flags=flags)

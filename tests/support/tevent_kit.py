@@ -105,8 +105,8 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.us = 1_000_000_000
         self.looked = 0
-        monkeypatch.setattr(tevent_sys, "now_us", self._now)
+        monkeypatch.setattr(tevent_sys, "time_ns", self._now)
 
     def _now(self) -> int:
         self.looked += 1
-        return self.us
+        return self.us * 1000

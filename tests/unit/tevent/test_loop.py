@@ -141,7 +141,7 @@ class TestOrder:
         epoll_ev.additional_data.poll = None
         from tevent import _sys
 
-        monkeypatch.setattr(_sys, "now_us", None)
+        monkeypatch.setattr(_sys, "time_ns", None)
         immediate(epoll_ev, log.immediate, "im")
         assert tevent_loop_once(epoll_ev) == 0
         assert log.take() == ["im"]
@@ -309,11 +309,11 @@ class TestWait:
         ev.additional_data.poll = None
         from tevent import _sys
 
-        def now_us() -> int:
+        def time_ns() -> int:
             signal.raise_signal(SIGUSR1)
-            return 10**15
+            return 10**18
 
-        monkeypatch.setattr(_sys, "now_us", now_us)
+        monkeypatch.setattr(_sys, "time_ns", time_ns)
         assert tevent_loop_once(ev) == 0
         assert log.take() == ["signal"]
         talloc_free(ev)

@@ -247,7 +247,7 @@ class TestWaiting:
                 asked.append(timeout)
                 return []
 
-        monkeypatch.setattr(_sys, "now_us", lambda: 1_000_000)
+        monkeypatch.setattr(_sys, "time_ns", lambda: 1_000_000_000)
         with context("poll") as ev:
             ev.additional_data.poller = instant()
             tevent_loop_once(ev)

@@ -73,7 +73,7 @@ NEVER = timeval(0, 0)
 def virtual_clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A clock that stands still until the test moves it: its one item is the time in microseconds."""
     now = [1_000_000_000_000_007]
-    monkeypatch.setattr(_sys, "now_us", lambda: now[0])
+    monkeypatch.setattr(_sys, "time_ns", lambda: now[0] * 1000)
     return now
 
 
