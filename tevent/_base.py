@@ -381,7 +381,7 @@ def handler_name_of(handler: object) -> str:
     return name if type(name) is str else type(handler).__name__
 
 
-def rarely(record: type, name: str, default: Any, doc: str) -> Any:
+def rarely(record: type, name: str, default: Any) -> Any:
     """An attribute of an event that is in its *record* of rare features, ``rare``, made for the first other value."""
 
     def read(event: Any) -> Any:
@@ -396,4 +396,4 @@ def rarely(record: type, name: str, default: Any, doc: str) -> Any:
             rare = event.rare = record()
         setattr(rare, name, value)
 
-    return property(read, write, doc=doc)
+    return property(read, write)

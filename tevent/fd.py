@@ -114,9 +114,13 @@ class tevent_fd(TALLOC_CTX):
     rare: rare_fd | None
 
     if TYPE_CHECKING:
+        #: For the backend.
         additional_data: Any
+        #: See `tevent_fd_set_close_fn`.
         close_fn: tevent_fd_close_fn_t | None
+        #: The name that a backend was given for the handler; None: the handler's own.
         name: str | None
+        #: See `tevent_fd_set_tag`.
         tag: int
     else:
         # What is in `rare` is no slot, which type checkers need not know.
@@ -137,10 +141,10 @@ class tevent_fd(TALLOC_CTX):
             "wrapper",
         )
 
-        additional_data = rarely(rare_fd, "additional_data", None, "For the backend.")
-        close_fn = rarely(rare_fd, "close_fn", None, "See `tevent_fd_set_close_fn`.")
-        name = rarely(rare_fd, "name", None, "The name that a backend was given for the handler; None: its own.")
-        tag = rarely(rare_fd, "tag", 0, "See `tevent_fd_set_tag`.")
+        additional_data = rarely(rare_fd, "additional_data", None)
+        close_fn = rarely(rare_fd, "close_fn", None)
+        name = rarely(rare_fd, "name", None)
+        tag = rarely(rare_fd, "tag", 0)
 
     def __init__(self) -> None:
         raise TypeError("a tevent_fd is made by tevent_add_fd(), not by calling the class")

@@ -82,45 +82,34 @@ class tevent_immediate(TALLOC_CTX):
     rare: rare_immediate | None
 
     if TYPE_CHECKING:
+        #: Called before a queued event is taken off its list; set by a backend after scheduling.
         cancel_fn: Callable[[tevent_immediate], object] | None
+        #: For the backend.
         additional_data: Any
+        #: See `tevent_immediate_set_tag`.
         tag: int
+        #: It was freed by its handler, which still runs.
         destroyed: bool
+        #: The context whose trace callback still waits for the DETACH of the run that goes on.
         detach_ev: tevent_context | None
+        #: A thread has scheduled it and the loop has not taken it over yet: it has an event_ctx, but is on no list.
         threaded: bool
+        #: What it was scheduled through, if that was a wrapper context.
         wrapper: wrapper_glue | None
+        #: The name that a backend was given for the handler; None: the handler's own.
         name: str | None
     else:
         # What is in `rare` is no slot, which type checkers need not know.
         __slots__ = ("busy", "handler", "im_ev", "im_next", "im_prev", "private_data", "rare")
 
-        cancel_fn = rarely(
-            rare_immediate,
-            "cancel_fn",
-            None,
-            "Called before a queued event is taken off its list; set by a backend after scheduling.",
-        )
-        additional_data = rarely(rare_immediate, "additional_data", None, "For the backend.")
-        tag = rarely(rare_immediate, "tag", 0, "See `tevent_immediate_set_tag`.")
-        destroyed = rarely(rare_immediate, "destroyed", False, "It was freed by its handler, which still runs.")
-        detach_ev = rarely(
-            rare_immediate,
-            "detach_ev",
-            None,
-            "The context whose trace callback still waits for the DETACH of the run that goes on.",
-        )
-        threaded = rarely(
-            rare_immediate,
-            "threaded",
-            False,
-            "A thread has scheduled it and the loop has not taken it over yet: it has an event_ctx, but is on no list.",
-        )
-        wrapper = rarely(
-            rare_immediate, "wrapper", None, "What it was scheduled through, if that was a wrapper context."
-        )
-        name = rarely(
-            rare_immediate, "name", None, "The name that a backend was given for the handler; None: the handler's own."
-        )
+        cancel_fn = rarely(rare_immediate, "cancel_fn", None)
+        additional_data = rarely(rare_immediate, "additional_data", None)
+        tag = rarely(rare_immediate, "tag", 0)
+        destroyed = rarely(rare_immediate, "destroyed", False)
+        detach_ev = rarely(rare_immediate, "detach_ev", None)
+        threaded = rarely(rare_immediate, "threaded", False)
+        wrapper = rarely(rare_immediate, "wrapper", None)
+        name = rarely(rare_immediate, "name", None)
 
     def __init__(self) -> None:
         raise TypeError("a tevent_immediate is made by tevent_create_immediate(), not by calling the class")

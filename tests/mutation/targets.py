@@ -58,8 +58,26 @@ TARGETS: tuple[Target, ...] = (
         ),
     ),
     Target(
+        ("tevent/context.py", "tevent/epoll.py", "tevent/fd.py", "tevent/immediate.py", "tevent/timed.py"),
+        (
+            *_examples("loop"),
+            *_all("tests/unit/tevent/test_[!srt]*.py", "tests/unit/tevent/test_[st][!e]*.py"),
+            "tests/unit/tsocket/test_stream_own_event.py",
+            *_all("tests/property/tevent/test_[fiqtw]*.py"),
+        ),
+    ),
+    Target(
         _sources("tevent/_sim*.py"),
         (*_all("tests/unit/tevent/test_testing_*.py"), "tests/property/tevent/test_simulation.py"),
+    ),
+    Target(
+        ("tsocket/_stream.py", "tsocket/bsd_stream.py"),
+        (
+            *_examples("streams"),
+            *_all("tests/unit/tsocket/test_stream_*.py", "tests/unit/tsocket/test_p*.py"),
+            *_all("tests/unit/tsocket/test_socketpair.py", "tests/unit/tsocket/test_queue*.py"),
+            *_all("tests/property/tsocket/test_[fpqs]*.py"),
+        ),
     ),
     Target(
         ("tsocket/helpers.py",),

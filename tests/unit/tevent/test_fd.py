@@ -107,13 +107,20 @@ class TestAdd:
         assert (fde.fd, fde.flags, fde.event_ctx, fde.private_data) == (pipe[0], R, ev, "private")
         assert fde.handler == log.fd
         assert fde.handler_name == "fd"
-        assert (fde.close_fn, fde.additional_data, fde.tag, fde.busy, fde.destroyed) == (
-            None,
-            fde.additional_data,
-            0,
-            False,
-            False,
-        )
+        assert (fde.close_fn, fde.additional_data, fde.tag, fde.name) == (None, None, 0, None)
+        assert (fde.busy, fde.destroyed) == (False, False)
+        assert fde.rare is None
+
+    def test_rare_fields(self, ev: tevent_context, pipe: Pipe, log: Recorder) -> None:
+        """What few events have takes a record as soon as one of them is set, and the others stay as they were."""
+        fde = add(ev, pipe[0], R, log.fd)
+        fde.additional_data = None
+        assert fde.rare is None
+        fde.additional_data = "mine"
+        assert (fde.close_fn, fde.additional_data, fde.tag, fde.handler_name) == (None, "mine", 0, "fd")
+        fde.tag = 7
+        fde.additional_data = None
+        assert (fde.additional_data, fde.tag) == (None, 7)
 
     def test_memory_limit(self, ev: tevent_context, pipe: Pipe, log: Recorder) -> None:
         """None where a limit forbids it."""
