@@ -99,10 +99,10 @@ def limit_total(root: chunk, old: memlimit | None, new: memlimit | None) -> int:
         if inner is not None and inner is not old and inner.owner is c:
             total += inner.cur_size
             continue
+        child = look_into(c)  # first, as what that makes belongs to the limit that is in force until now
         if (old is not None or new is not None) and inner is old:
             _change_limit(c, new)
         total += _limit_share(c)
-        child = c.child
         while child is not None:
             todo.append(child)
             child = child.next

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from types import CodeType
     from typing import Any, Final, TypeVar
 
+    from talloc_py._rare import memlimit
+
     from .enumerations import (
         TEVENT_REQ_DONE as TEVENT_REQ_DONE,
     )
@@ -505,14 +507,19 @@ def _show_creation(req: tevent_req) -> bool:
 
 
 def made_late(owner: TALLOC_CTX, make: Callable[[], T]) -> T:
-    """Let *make* put a chunk below *owner* whatever a memory limit says: in C it was there from the beginning."""
-    header = owner._talloc_chunk
-    extra = header.extra
-    header.extra = None
+    """Let *make* put a chunk below *owner* whatever the memory limits say: in C it was there from the beginning."""
+    extra = owner._talloc_chunk.extra
+    limit = None if extra is None else extra.limit
+    lifted: list[tuple[memlimit, int]] = []
+    while limit is not None:
+        lifted.append((limit, limit.max_size))
+        limit.max_size = 0
+        limit = limit.upper
     try:
         return make()
     finally:
-        header.extra = extra
+        for limit, max_size in lifted:
+            limit.max_size = max_size
 
 
 def _materialise(req: tevent_req) -> None:

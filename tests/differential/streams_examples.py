@@ -491,6 +491,26 @@ EACH = {
         crowd 0
         dgram d0 r inet a0 none
     """,
+    "the last descriptor is that of a datagram socket": """
+        ctx c0 r
+        queue q0 r
+        inet a0 r ipv4 $H 2001
+        unixaddr a2 r $D/u1
+        rdgram p0 inet 2003
+        rdgram p1 unix $D/u3
+        dgram d0 r inet a0 none
+        dgram d1 r unix a2 none
+        crowd 1
+        rclose p1
+        recvfrom n3 c0 e d0 a5 K4
+        unixaddr a0 r $D/f
+        dgram d3 r unix a0 none
+        sendtoq n24 r e d1 q0 7 a0 K25
+        turn e
+        recvfrom n26 r e d3 a4 K27
+        rsendto p0 inet 2001 9
+        turn e
+    """,
     "backends": """
         fake s0 r
         dfake d0 r
