@@ -8,17 +8,27 @@ import os
 import socket
 
 import pytest
-from stream_kit import BIG, disconnect, monitor, read_now, readv, writev
+from stream_kit import BIG, disconnect, is_open, monitor, read_now, readv, writev
 
-from talloc_py import talloc_free, talloc_get_size, talloc_set_memlimit
+from talloc_py import (
+    talloc_free,
+    talloc_get_size,
+    talloc_new,
+    talloc_set_memlimit,
+    talloc_size,
+    talloc_total_blocks,
+    talloc_total_size,
+)
 from tevent import TEVENT_FD_READ, TEVENT_FD_WRITE, get_errno, tevent_add_fd, tevent_req_is_in_progress
 from tsocket import (
     _sys,
     bsd_stream,
+    tstream_bsd_existing_socket,
     tstream_disconnect_recv,
     tstream_monitor_recv,
     tstream_pending_bytes,
     tstream_readv_recv,
+    tstream_unix_socketpair,
     tstream_writev_recv,
 )
 
@@ -47,6 +57,47 @@ class TestObject:
         """As talloc counts it, once it is shown as a chunk."""
         unix.stream.transport.become_chunk()
         assert talloc_get_size(unix.stream.transport) == 96
+
+
+class TestMaking:
+    def test_a_descriptor_is_a_number(self, top):
+        """Nothing else is taken, and nothing made."""
+        with pytest.raises(TypeError, match=r"^fd must be an int, not str$"):
+            tstream_bsd_existing_socket(top, "3")
+        assert talloc_total_blocks(top) == 1
+
+    def test_a_limit_that_leaves_room_for_half_of_it(self, top, unix):
+        """No stream remains where what is below it is too much; the descriptor stays the caller's."""
+        full = talloc_new(top)
+        blocks = talloc_total_blocks(full)
+        size = talloc_total_size(full)
+        stream = talloc_get_size(unix.stream)
+        assert talloc_set_memlimit(full, size + 96 * blocks + stream + 96) == 0
+        assert tstream_bsd_existing_socket(full, unix.fd) == (-1, None)
+        assert get_errno() == errno.ENOMEM
+        assert talloc_total_blocks(full) == blocks
+        assert is_open(unix.fd)
+
+    def test_a_pair_of_which_one_cannot_be_moved(self, top, monkeypatch):
+        """Its errno, and both descriptors are closed, each once."""
+        real = _sys.above_stdio
+        seen = []
+
+        def second_fails(fd):
+            seen.append(fd)
+            if len(seen) == 2:
+                os.close(fd)
+                raise OSError(errno.EMFILE, "no more")
+            return real(fd)
+
+        monkeypatch.setattr(_sys, "above_stdio", second_fails)
+        closed = []
+        close = _sys.close_quietly
+        monkeypatch.setattr(_sys, "close_quietly", lambda fd: (closed.append(fd), close(fd)))
+        assert tstream_unix_socketpair(top, top) == (-1, None, None)
+        assert get_errno() == errno.EMFILE
+        assert closed == seen[:1]
+        assert not any(is_open(fd) for fd in seen)
 
 
 class TestWaiting:
@@ -101,6 +152,19 @@ class TestWaiting:
         bsd_stream._ready(loop.ev, bsd, TEVENT_FD_READ | TEVENT_FD_WRITE, bsd)
         assert bsd.reader is None
         assert (reading.result, buffer) == ((2, 0), b"ab")
+
+    def test_what_was_there_before_a_limit_counts(self, top, loop, unix):
+        """All that C has below the stream, whether or not somebody has looked."""
+        room = talloc_total_size(unix.stream) + 96 * talloc_total_blocks(unix.stream)
+        other = socket.socketpair()
+        with other[1]:
+            other[0].setblocking(False)
+            _, unseen = tstream_bsd_existing_socket(top, other[0].detach())
+            talloc_set_memlimit(unseen, room + 96)
+            assert talloc_size(unseen, 1) is None
+            talloc_set_memlimit(unseen, room + 97)
+            assert talloc_size(unseen, 1) is not None
+            assert talloc_size(unseen.transport, 1) is None
 
     def test_no_event_is_to_be_had(self, top, loop, unix):
         """Where a memory limit forbids the fd event the operation ends with ENOMEM; later ones may go on."""
