@@ -146,18 +146,25 @@ class TestAdd:
 
     def test_class_is_not_called(self) -> None:
         """Only the function makes events."""
-        with pytest.raises(TypeError, match="made by tevent_add_fd"):
+        with pytest.raises(TypeError, match=r"^a tevent_fd is made by tevent_add_fd\(\), not by calling the class$"):
             tevent_fd()
 
     def test_repr(self, ev: tevent_context, pipe: Pipe) -> None:
         """It tells what it waits for, and when that is over."""
         fde = add(ev, pipe[0], R, None)
-        assert f"NULL on descriptor {pipe[0]}" in repr(fde)
-        assert "flags 1" in repr(fde)
+        at = f"at {id(fde):#x}"
+        assert repr(fde) == f"<tevent_fd NULL on descriptor {pipe[0]} {at}, flags 1>"
         tevent_common_fd_disarm(fde)
-        assert "detached" in repr(fde)
+        assert repr(fde) == f"<tevent_fd NULL on descriptor {pipe[0]} {at}, detached>"
         talloc_free(fde)
-        assert "freed" in repr(fde)
+        assert repr(fde) == f"<tevent_fd {at}, freed>"
+
+    def test_a_detached_one_keeps_no_others(self, ev: tevent_context, pipe: Pipe) -> None:
+        """What was before and behind it in the list may go."""
+        first, fde, last = (add(ev, pipe[0], 0, None) for _ in range(3))
+        tevent_common_fd_disarm(fde)
+        assert (fde.fd_prev, fde.fd_next) == (None, None)
+        assert (last.fd_next, first.fd_prev) == (first, last)
 
     def test_handler_names(self, ev: tevent_context, pipe: Pipe) -> None:
         """__name__, else the name of the type."""

@@ -9,10 +9,12 @@ import os
 import socket
 import struct
 from errno import EBUSY, EINVAL, EIO, EMSGSIZE, ENOBUFS, ENOMEM, ENOTCONN
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from stream_kit import Loop, is_open, open_fds
+from tevent_kit import wrapper_of
 
 from talloc_py import (
     TALLOC_CTX,
@@ -803,6 +805,23 @@ class TestContexts:
         wire.peer.send(b"x")
         loop.until(lambda: first.calls)
         assert first.result == (1, b"x")
+
+    def test_a_wrapper_is_a_context_of_its_own(self, top: TALLOC_CTX, unix: Wire, loop: Loop) -> None:
+        """What waits through a wrapper may be joined through that, on the same event, but not from its main context."""
+        wrapped: Any = SimpleNamespace(ev=wrapper_of(loop.ev))
+        receiving = tdgram_recvfrom_send(top, wrapped.ev, unix.dgram)
+        received = loop.watch(receiving, lambda req: tdgram_recvfrom_recv(req, top)[0])
+        transport: Any = unix.dgram.transport
+        fde = transport.fde
+        refused = loop.watch(self.blocked_send(top, loop, unix), tdgram_sendto_recv)
+        loop.settle()
+        assert refused.result == (-1, EINVAL)
+        done = loop.watch(self.blocked_send(top, wrapped, unix), tdgram_sendto_recv)
+        assert transport.fde is fde
+        unix.peer.send(b"xy")
+        loop.settle()
+        assert received.result == 2
+        assert done.result == (1, 0)
 
     def blocked_send(self, top: TALLOC_CTX, loop: Loop, wire: Wire) -> tevent_req:
         """A send that would wait."""
