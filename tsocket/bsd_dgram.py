@@ -214,7 +214,9 @@ class tdgram_bsd(TALLOC_CTX):
         # An empty datagram and "nothing there" look the same at first sight; a receive looks twice.
         req.op_left = 2
         fde = self.fde
-        if fde is not None and fde.event_ctx is req.op_ev and fde.flags & _READ and not self.optimize:
+        # An event that was added through a wrapper is looked at more closely.
+        plain = fde is not None and fde.event_ctx is req.op_ev and fde.wrapper is None
+        if plain and fde.flags & _READ and not self.optimize:  # type: ignore[union-attr]  # there is one: see above
             self.reader = req
             return True
         err = 0

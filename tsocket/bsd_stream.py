@@ -240,7 +240,8 @@ class tstream_bsd(tevent_fd):
                 schedule(req, ev, done)
                 return True
         fde = self.fde
-        if fde is None or fde.event_ctx is not ev or not fde.flags & _READ:
+        # An event that was added through a wrapper is looked at more closely.
+        if fde is None or fde.event_ctx is not ev or fde.wrapper is not None or not fde.flags & _READ:
             err = self._wait(ev, _READ)
             if err:
                 later(req, done, -1, err)

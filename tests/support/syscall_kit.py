@@ -205,3 +205,12 @@ _FAILING: dict[str, Callable[[int, Any, Any], Any]] = {
     "fd event": _fail_event,
     "poll": _fail_poll,
 }
+
+
+def failing(err: int) -> Any:
+    """A system call that fails."""
+
+    def call(*_args: object) -> None:
+        raise OSError(err, os.strerror(err))
+
+    return call

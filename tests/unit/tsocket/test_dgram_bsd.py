@@ -823,6 +823,24 @@ class TestContexts:
         assert received.result == 2
         assert done.result == (1, 0)
 
+    def test_an_idle_socket_leaves_a_wrapper(self, top: TALLOC_CTX, unix: Wire, loop: Loop) -> None:
+        """With nothing outstanding the main context takes over, with an event of its own; else it is EINVAL."""
+        wrapped: Any = SimpleNamespace(ev=wrapper_of(loop.ev))
+        first = loop.watch(tdgram_recvfrom_send(top, wrapped.ev, unix.dgram), unix.take)
+        unix.peer.send(b"a")
+        loop.settle()
+        assert first.result == (1, b"a")
+        second = unix.receive(loop)
+        transport: Any = unix.dgram.transport
+        assert transport.fde.wrapper is None
+        unix.peer.send(b"b")
+        loop.settle()
+        assert second.result == (1, b"b")
+        self.blocked_send(top, wrapped, unix)
+        req = tdgram_recvfrom_send(top, loop.ev, unix.dgram)
+        assert req is not None
+        assert unix.take(req) == (-EINVAL, None)
+
     def blocked_send(self, top: TALLOC_CTX, loop: Loop, wire: Wire) -> tevent_req:
         """A send that would wait."""
         fd = fd_of(wire.dgram)
@@ -833,11 +851,11 @@ class TestContexts:
 
         sock = full(fileno=fd)
         transport: Any = wire.dgram.transport
-        transport._sock = sock
+        own, transport._sock = transport._sock, sock
         req = tdgram_sendto_send(top, loop.ev, wire.dgram, b"x", None)
         assert req is not None
         assert tevent_req_is_in_progress(req)
-        transport._sock = None
+        transport._sock = own
         sock.detach()
         return req
 

@@ -28,6 +28,7 @@ from tsocket import (
     tstream_readv_recv,
     tstream_readv_send,
     tstream_writev_recv,
+    tstream_writev_send,
 )
 
 
@@ -252,6 +253,24 @@ class TestErrorsOfOthers:
         loop.settle()
         assert watching.result == (-1, EINVAL)
         assert reading.result == (1, 0)
+
+    def test_an_idle_stream_leaves_a_wrapper(self, top, loop, unix):
+        """With nothing outstanding the main context takes over, with an event of its own; else it is EINVAL."""
+        wrapped = wrapper_of(loop.ev)
+        through = loop.watch(tstream_readv_send(top, wrapped, unix.stream, [bytearray(1)]), tstream_readv_recv)
+        unix.peer.send(b"x")
+        loop.settle()
+        assert through.result == (1, 0)
+        reading = loop.watch(readv(loop, top, unix.stream, bytearray(1)), tstream_readv_recv)
+        assert unix.stream.transport.fde.wrapper is None
+        unix.peer.send(b"x")
+        loop.settle()
+        assert reading.result == (1, 0)
+        writing = tstream_writev_send(top, wrapped, unix.stream, [BIG])
+        refused = loop.watch(readv(loop, top, unix.stream, bytearray(1)), tstream_readv_recv)
+        loop.settle()
+        assert refused.result == (-1, EINVAL)
+        assert tevent_req_is_in_progress(writing)
 
     def test_refused_operations_do_not_end_it(self, top, loop, unix):
         """Argument errors, EBUSY and EALREADY are the core's."""

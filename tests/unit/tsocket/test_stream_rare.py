@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
+from syscall_kit import failing
 
 from talloc_py import (
     TALLOC_CTX,
@@ -118,15 +118,6 @@ def connecting(ev: tevent_context) -> Iterator[tevent_req]:
     assert tevent_req_is_in_progress(req)
     yield req
     os.close(listener)
-
-
-def failing(err: int) -> Any:
-    """A system call that fails."""
-
-    def call(*_args: object) -> None:
-        raise OSError(err, os.strerror(err))
-
-    return call
 
 
 class TestConnect:

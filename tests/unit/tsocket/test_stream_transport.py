@@ -9,6 +9,7 @@ import socket
 
 import pytest
 from stream_kit import BIG, disconnect, is_open, monitor, read_now, readv, writev
+from syscall_kit import failing
 
 from talloc_py import (
     talloc_free,
@@ -31,15 +32,6 @@ from tsocket import (
     tstream_unix_socketpair,
     tstream_writev_recv,
 )
-
-
-def failing(err):
-    """A system call that fails."""
-
-    def call(*_args):
-        raise OSError(err, os.strerror(err))
-
-    return call
 
 
 class TestObject:
